@@ -1,0 +1,1 @@
+"""nbray: Ray's programming model at home in Jupyter and on Dask."""

@@ -1,0 +1,89 @@
+"""Every message between nbray's processes: its kind, and the layout of its tuple.
+
+Messages are plain tuples (a frozen record costs six times as much on the per-call path), the kind first. The comment
+beside a kind gives the remaining fields. Everything in them is what MessagePack carries: None, bool, int, float, str,
+bytes, tuples and dicts of these. A *value* is one of the forms at the end of this file.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+Message: TypeAlias = tuple[Any, ...]
+WireValue: TypeAlias = "bytes | tuple[Any, ...]"
+
+# --- peer channel: owner <-> executor, owner <-> owner -----------------------------------------------------------
+ATTACH = 1        # lease id: what comes on this connection is for that lease; anything for another lease is refused
+FUNCTION = 2      # function number, pickled function: kept by the receiver for this connection
+CALLS = 3         # [call, ...]; call = (sequence, function number, payload, slots, returns, refs, flags)
+RESULT = 4        # sequence, status, [value, ...], duration in us, start time (float, unix)
+RECALL = 5        # number of calls wanted back at most
+RETURNED = 6      # [sequence, ...] not started and taken out of the queue, blocked: bool
+FETCH = 7         # object id: the receiver owns it and answers with VALUE once it is ready
+VALUE = 8         # object id, value
+HOLD = 9          # request number, [(object id, holder process), ...]
+HOLD_OK = 10      # request number
+RELEASE = 11      # [(object id, n), ...]
+ATTACH_ACTOR = 12  # actor id, epoch
+CANCEL = 13       # sequence, force
+OUTPUT = 14       # task id, stream (1 or 2), text: what user code printed
+EVENTS = 15       # [raw event, ...] for the driver's feed
+PULL = 16         # request number, object id, file name: send me that file's bytes
+CHUNK = 17        # request number, offset, bytes, total: one piece (total = -1: no such object)
+FREE = 18         # [(object id, file name), ...]: the owner gave these up, remove files and copies
+COPIED = 19       # object id, node id, serve address: that node made itself a copy (to the object's owner)
+
+# --- control channel: executor <-> its node agent ------------------------------------------------------------------
+READY = 40        # executor number, pid, address
+LEASE = 41        # lease id, owner process, environment: you are that lane now
+UNLEASE = 42      # lease id
+HOST = 43         # actor id, epoch, creation (opaque bytes): become that actor
+HOSTED = 44       # actor id, epoch, None or pickled failure: __init__ has ended
+UP = 45           # message for placement from the owner in this executor
+DOWN = 46         # message from placement for the owner in this executor
+RETIRE = 47       # finish what is queued, leave once nobody needs what you own
+ADOPT = 48        # object id, file name, size: account for a segment that this process made
+LEAVING = 49      # reason: this process ends itself on purpose (exit_actor), its exit is no crash
+
+# --- uplink: owner -> placement ("op", fields...) -----------------------------------------------------------------
+# ("want", spec, n, parent)              n leases of that shape are wanted and not yet granted (absolute, idempotent).
+#                                        parent: the lease id under which the asking task runs, or None
+# ("give", lease id)                     the owner is done with the lease
+# ("lend", lease id) / ("unlend", lease id)   the lane's task blocks / goes on: its resources are others' meanwhile
+# ("actor_new", actor id, spec, creation, options)    options: dict, see core/directory.py
+# ("actor_kill", actor id, no_restart) / ("actor_drop", actor id) / ("actor_watch", actor id)
+# ("actor_named", request, name, namespace)           answered with ("named", request, actor id or None, handle bytes or None)
+# ("resources", request)                              answered with ("resources", request, nodes)
+# ("watch_process", process id)                       answered with ("processes_gone", [id]) once it is gone
+#
+# --- placement -> owner --------------------------------------------------------------------------------------------
+# ("granted", lease id, spec, address)
+# ("reclaim", n)                         somebody waits: give back up to n idle leases now, busy ones when they fall idle
+# ("infeasible", spec, text)             no node can ever hold it
+# ("lost", lease id, reason)             reason: see Loss
+# ("actor", actor id, state, epoch, address or None, reason or None)   state: pending, alive, restarting, dead
+# ("processes_gone", [process id, ...])
+# ("node", node id, state, resources, address)        state: "up" or "down"
+
+# A lease's shape: (resources, environment). resources = ((name, units), ...) sorted by name, in 1/10000 of a CPU, GPU or
+# custom resource; environment = ((variable, value), ...) sorted.
+Spec: TypeAlias = "tuple[tuple[tuple[str, int], ...], tuple[tuple[str, str], ...]]"
+RESOURCE_UNIT = 10_000
+
+# Why a process or node went: (kind, text, pid, signal or exit code, tail of stderr).
+# kind: "exit", "signal", "node", "killed" (asked for by nbray or the user), "init" (an actor's __init__ raised; text is a
+# pickled failure as bytes), "infeasible", "dropped" (no handle left), "owner" (its owner died)
+Loss: TypeAlias = "tuple[str, str | bytes, int, int, str]"
+
+# --- result status -------------------------------------------------------------------------------------------------
+OK = 0
+FAILED = 1        # user code raised; values = [(ERROR, pickle)] once
+CANCELLED = 2
+RETRY = 3         # user code raised an exception that its options say to retry
+
+# --- values --------------------------------------------------------------------------------------------------------
+# bytes                                                  a pickle without refs
+INLINE = 1        # pickle, (buffer, ...), refs
+SHARED = 2        # object id, node id, file name, size, layout, serve address, refs
+ERROR = 3         # pickle of (exception, traceback text, ...), see wire/pickling.py
+# refs: ((object id, owner address, value or None), ...) — the refs that the pickle contains, in any order.

@@ -1,0 +1,186 @@
+"""What happened: the one feed that views, progress, timeline, state API and traces read.
+
+The runtime appends *raw* events (plain tuples, kind first: the per-call path cannot afford records) and readers get the frozen
+records below. Times are seconds since the epoch (``time.time()``), durations are seconds, sizes bytes, ids hex strings.
+
+    feed = Feed()
+    cursor = 0
+    records, cursor = feed.since(cursor)      # everything new, oldest first
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypeAlias
+
+RawEvent: TypeAlias = tuple[Any, ...]
+
+
+class TaskSubmitted(NamedTuple):
+    """A task, actor creation or actor method call was submitted by ``owner``.
+
+    ``kind`` is "task", "actor_creation" or "actor_method"; ``actor`` the actor's id for the latter two, else "".
+    ``dependencies`` are the ids of the objects that are its direct arguments; an object's id names its task, see
+    ``returns``. ``parent`` is the id of the task that submitted it, "" for the driver.
+    """
+
+    time: float
+    task: str
+    name: str
+    kind: str
+    actor: str
+    parent: str
+    dependencies: tuple[str, ...]
+    returns: int
+
+
+class TaskDispatched(NamedTuple):
+    """The call was sent to an executor (it may queue there for a few milliseconds)."""
+
+    time: float
+    task: str
+    process: str
+    attempt: int
+
+
+class TaskFinished(NamedTuple):
+    """``state``: "done", "failed", "cancelled", or "retried" (it will be dispatched again)."""
+
+    time: float
+    task: str
+    state: str
+    started: float
+    duration: float
+    process: str
+    error: str
+
+
+class ProcessChanged(NamedTuple):
+    """An executor came up or went. ``state``: "up" or "down"; ``role``: "lane" or "actor"."""
+
+    time: float
+    process: str
+    state: str
+    role: str
+    pid: int
+    node: str
+    reason: str
+
+
+class ActorChanged(NamedTuple):
+    """``state``: "pending", "alive", "restarting" or "dead"; ``reason`` says why for the last two."""
+
+    time: float
+    actor: str
+    class_name: str
+    name: str
+    state: str
+    epoch: int
+    process: str
+    reason: str
+
+
+class ObjectChanged(NamedTuple):
+    """A large object in shared memory: ``state`` is "stored", "copied", "lost" or "freed"."""
+
+    time: float
+    object: str
+    state: str
+    size: int
+    node: str
+
+
+class NodeChanged(NamedTuple):
+    """``state``: "up" or "down"; ``resources``: what the node has, e.g. ``{"CPU": 2.0}``."""
+
+    time: float
+    node: str
+    state: str
+    resources: dict[str, float]
+
+
+Event: TypeAlias = (
+    TaskSubmitted | TaskDispatched | TaskFinished | ProcessChanged | ActorChanged | ObjectChanged | NodeChanged
+)
+
+# Raw events carry these numbers. Task and object ids are (owner id as bytes, sequence number) there, formatted only
+# when somebody reads: most events of a busy run never are.
+TASK_SUBMITTED, TASK_DISPATCHED, TASK_FINISHED, PROCESS, ACTOR, OBJECT, NODE = range(7)
+
+
+def _hex(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _object(owner: bytes, sequence: int) -> str:
+    return owner.hex() + f"{sequence:016x}"
+
+
+def record(raw: RawEvent) -> Event:
+    """The frozen record of a raw event."""
+    kind = raw[0]
+    if kind == TASK_SUBMITTED:
+        _, time, owner, sequence, name, what, actor, parent, dependencies, returns = raw
+        return TaskSubmitted(
+            time, _object(owner, sequence), name, what, _hex(actor), _hex(parent),
+            tuple(_hex(d) for d in dependencies), returns,
+        )  # fmt: skip
+    if kind == TASK_DISPATCHED:
+        _, time, owner, sequence, process, attempt = raw
+        return TaskDispatched(time, _object(owner, sequence), _hex(process), attempt)
+    if kind == TASK_FINISHED:
+        _, time, owner, sequence, state, started, duration, process, error = raw
+        return TaskFinished(time, _object(owner, sequence), state, started, duration, _hex(process), error)
+    fields = [_hex(field) for field in raw[1:]]
+    if kind == PROCESS:
+        return ProcessChanged(*fields)
+    if kind == ACTOR:
+        return ActorChanged(*fields)
+    if kind == OBJECT:
+        return ObjectChanged(*fields)
+    if kind == NODE:
+        return NodeChanged(*fields)
+    raise ValueError(f"unknown event kind {kind!r}")
+
+
+class Feed:
+    """A bounded log of raw events with any number of independent readers.
+
+    ``append`` and ``extend`` may be called by any thread. Readers poll with a cursor, so a feed that nobody reads costs an
+    append an event and nothing else.
+
+    Args:
+        capacity: events kept at least; the oldest go when there are twice as many.
+    """
+
+    def __init__(self, capacity: int = 200_000) -> None:
+        self.capacity = capacity
+        self._log: list[RawEvent] = []
+        self._dropped = 0
+        self.append = self._log.append
+
+    def extend(self, raws: Iterable[RawEvent]) -> None:
+        self._log.extend(raws)
+
+    def trim(self) -> None:
+        """Drop the oldest beyond the capacity. The runtime calls it now and then."""
+        excess = len(self._log) - self.capacity
+        if excess > self.capacity:
+            del self._log[:excess]
+            self._dropped += excess
+
+    @property
+    def end(self) -> int:
+        """The cursor that sees only what comes from now on."""
+        return self._dropped + len(self._log)
+
+    def raw_since(self, cursor: int, limit: int | None = None) -> tuple[list[RawEvent], int]:
+        """Raw events from ``cursor`` on, oldest first, and the cursor for the next call."""
+        start = max(cursor - self._dropped, 0)
+        stop = len(self._log) if limit is None else min(start + limit, len(self._log))
+        return self._log[start:stop], self._dropped + stop
+
+    def since(self, cursor: int, limit: int | None = None) -> tuple[list[Event], int]:
+        """Records from ``cursor`` on, oldest first, and the cursor for the next call."""
+        raws, cursor = self.raw_since(cursor, limit)
+        return [record(raw) for raw in raws], cursor

@@ -1,0 +1,236 @@
+"""Every error nbray raises on purpose. Names follow ``ray.exceptions``; the tree:
+
+NbrayError
+├── RayError                        whatever goes wrong with a task, an actor or an object
+│   ├── RayTaskError                user code raised (also an instance of the user's exception type)
+│   ├── TaskCancelledError
+│   ├── WorkerCrashedError          the executor process died
+│   │   └── OutOfMemoryError
+│   ├── NodeDiedError
+│   ├── RayActorError
+│   │   ├── ActorDiedError          for good
+│   │   └── ActorUnavailableError   for now; the call may or may not have run
+│   ├── GetTimeoutError             (TimeoutError)
+│   ├── ObjectLostError
+│   │   ├── OwnerDiedError
+│   │   └── ObjectFreedError
+│   ├── ObjectStoreFullError, OutOfDiskError
+│   ├── PendingCallsLimitExceeded
+│   ├── ActorAlreadyExistsError     (ValueError)
+│   ├── TaskUnschedulableError, ActorUnschedulableError
+│   ├── RuntimeEnvSetupError
+│   ├── SerializationError          (TypeError) a value cannot be pickled or unpickled
+│   └── RaySystemError              nbray itself is not in a state to do that
+├── ProtocolError                   a peer broke the protocol
+│   └── HandshakeError              a peer does not have the cluster's secret, or another version
+└── ConnectionClosed                a peer is gone
+"""
+
+from __future__ import annotations
+
+
+class NbrayError(Exception):
+    """Base of every error that nbray defines."""
+
+
+class RayError(NbrayError):
+    """Base of the errors of tasks, actors and objects, as in ``ray.exceptions``."""
+
+
+class RayTaskError(RayError):
+    """User code raised in a task or actor method.
+
+    What ``get`` raises is an instance of this class *and* of the user's exception type (where that type can be subclassed),
+    so both ``except RayTaskError`` and ``except ValueError`` catch it.
+
+    Attributes:
+        function_name: the function or ``Class.method`` that raised.
+        traceback_str: the remote traceback as text.
+        cause: the user's exception as it was raised, or None if it could not be pickled.
+        pid: process id of the executor. node: hex id of its node.
+    """
+
+    def __init__(
+        self,
+        function_name: str = "",
+        traceback_str: str = "",
+        cause: BaseException | None = None,
+        pid: int = 0,
+        node: str = "",
+    ) -> None:
+        super().__init__(function_name, traceback_str, cause, pid, node)
+        self.function_name = function_name
+        self.traceback_str = traceback_str
+        self.cause = cause
+        self.pid = pid
+        self.node = node
+
+    def __str__(self) -> str:
+        return f"{self.function_name} (pid={self.pid}, node={self.node[:8]})\n{self.traceback_str}".rstrip()
+
+    def as_instanceof_cause(self) -> RayTaskError:
+        """This error as one that is an instance of the cause's type too; itself where that is impossible."""
+        cause = self.cause
+        if cause is None or isinstance(cause, RayError):
+            return self
+        both = _both_types(type(cause))
+        if both is None:
+            return self
+        try:
+            error: RayTaskError = both(self)
+        except Exception:  # a cause type with unusual construction or slots
+            return self
+        error.__cause__ = None
+        return error
+
+
+_BOTH: dict[type, type | None] = {}
+
+
+def _both_types(cause_type: type[BaseException]) -> type | None:
+    if cause_type in _BOTH:
+        return _BOTH[cause_type]
+    if issubclass(RayTaskError, cause_type):
+        _BOTH[cause_type] = None
+        return None
+    name = f"RayTaskError({cause_type.__name__})"
+
+    def __new__(cls: type, error: RayTaskError) -> BaseException:
+        # Exception types may demand arguments in __new__; give them what the cause got.
+        cause = error.cause
+        assert cause is not None
+        return cause_type.__new__(cls, *cause.args)
+
+    def __init__(self: RayTaskError, error: RayTaskError) -> None:
+        RayTaskError.__init__(
+            self, error.function_name, error.traceback_str, error.cause, error.pid, error.node
+        )
+        cause = error.cause
+        assert cause is not None
+        self.args = cause.args
+        for key, value in getattr(cause, "__dict__", {}).items():
+            if key not in ("function_name", "traceback_str", "cause", "pid", "node"):
+                self.__dict__[key] = value
+
+    def __getattr__(self: RayTaskError, attribute: str) -> object:
+        # Attributes that C-level exception types keep outside __dict__ (OSError.errno, ...).
+        if attribute.startswith("__") or "cause" not in self.__dict__:
+            raise AttributeError(attribute)
+        return getattr(self.__dict__["cause"], attribute)
+
+    def __reduce__(self: RayTaskError) -> tuple[object, ...]:
+        return _rebuild, (self.function_name, self.traceback_str, self.cause, self.pid, self.node)
+
+    namespace = {
+        "__new__": __new__,
+        "__init__": __init__,
+        "__getattr__": __getattr__,
+        "__str__": RayTaskError.__str__,
+        "__reduce__": __reduce__,
+        "__module__": "nbray.exceptions",
+        "__qualname__": name,
+    }
+    try:
+        both: type | None = type(name, (RayTaskError, cause_type), namespace)
+    except TypeError:  # final, or a layout conflict
+        both = None
+    _BOTH[cause_type] = both
+    return both
+
+
+def _rebuild(
+    function_name: str, traceback_str: str, cause: BaseException | None, pid: int, node: str
+) -> RayTaskError:
+    return RayTaskError(function_name, traceback_str, cause, pid, node).as_instanceof_cause()
+
+
+class TaskCancelledError(RayError):
+    """The task was cancelled before it gave a value."""
+
+
+class WorkerCrashedError(RayError):
+    """The executor process died while it ran the task, more often than ``max_retries`` allows."""
+
+
+class OutOfMemoryError(WorkerCrashedError):
+    """The executor was ended because its node ran out of memory."""
+
+
+class NodeDiedError(RayError):
+    """The node that ran the task or held the object is gone."""
+
+
+class RayActorError(RayError):
+    """Base of the errors of calls to an actor that cannot answer."""
+
+
+class ActorDiedError(RayActorError):
+    """The actor is dead for good: killed, ended, its ``__init__`` raised, or out of restarts."""
+
+
+class ActorUnavailableError(RayActorError):
+    """The actor's process died with the call under way; it restarts. The call may or may not have run."""
+
+
+class GetTimeoutError(RayError, TimeoutError):
+    """``get`` reached its time-out. Nothing was cancelled; the refs stay valid."""
+
+
+class ObjectLostError(RayError):
+    """The object's bytes are gone and it cannot be made again."""
+
+
+class OwnerDiedError(ObjectLostError):
+    """The process that owned the object is gone, and with it the knowledge of its value."""
+
+
+class ObjectFreedError(ObjectLostError):
+    """The object was freed."""
+
+
+class ObjectStoreFullError(RayError):
+    """The node's shared memory cannot take the object."""
+
+
+class OutOfDiskError(RayError):
+    """The disk cannot take the spilled object."""
+
+
+class PendingCallsLimitExceeded(RayError):
+    """An actor with ``max_pending_calls`` already has that many."""
+
+
+class ActorAlreadyExistsError(RayError, ValueError):
+    """An actor of that name lives in the namespace."""
+
+
+class TaskUnschedulableError(RayError):
+    """No node can ever hold what the task asks for."""
+
+
+class ActorUnschedulableError(RayError):
+    """No node can ever hold what the actor asks for."""
+
+
+class RuntimeEnvSetupError(RayError):
+    """The runtime environment could not be set up."""
+
+
+class SerializationError(RayError, TypeError):
+    """A value cannot be pickled or unpickled; the text names it."""
+
+
+class RaySystemError(RayError):
+    """nbray is not in a state to do that, for example not initialized or shut down meanwhile."""
+
+
+class ProtocolError(NbrayError):
+    """A peer sent what the protocol does not allow; its connection is closed."""
+
+
+class HandshakeError(ProtocolError):
+    """A peer does not know the cluster's secret, or speaks another version."""
+
+
+class ConnectionClosed(NbrayError):
+    """A peer is gone."""
