@@ -1,1 +1,1 @@
-"""."""
+"""The one I/O shell: sockets, who polls them, and framed connections between peers."""

@@ -1,0 +1,209 @@
+"""One framed connection to a peer."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from nbray.channel.poller import READ, WRITE
+from nbray.core.ids import Address
+from nbray.core.messages import Message
+from nbray.exceptions import ConnectionClosed, ProtocolError
+from nbray.wire.codec import Decoder, encode
+from nbray.wire.handshake import Handshake
+
+if TYPE_CHECKING:
+    from nbray.channel.reactor import Reactor
+
+_RECEIVE_SIZE = 1 << 16
+
+#: The first frame each way: (HELLO, address). Not one of core's messages: it belongs to the connection itself.
+HELLO = 0
+
+
+class Connection:
+    """Messages to and from one peer, in order.
+
+    All methods must be called with the reactor's lock held, as the callbacks are. ``send`` never blocks: what the socket
+    does not take waits in memory. Before the handshake is done messages queue.
+
+    Attributes:
+        peer: the other side's address once it has said hello, else None.
+        on_message: called with (connection, message).
+        on_close: called once with (connection, error or None), from the reactor's next step, never from ``send``.
+        context: whatever the user of the connection wants to find here again.
+    """
+
+    __slots__ = (
+        "_reactor", "_socket", "fd", "_decoder", "_handshake", "_early", "_out", "_writing", "_connecting",
+        "peer", "on_message", "on_close", "context", "open", "closed", "deadline", "error",
+    )  # fmt: skip
+
+    def __init__(self, reactor: Reactor, sock: socket.socket, *, connector: bool, connecting: bool, deadline: float) -> None:
+        self._reactor = reactor
+        self._socket = sock
+        self.fd = sock.fileno()
+        self._decoder = Decoder()
+        self._handshake: Handshake | None = Handshake(reactor.secret, connector=connector)
+        self._early: list[bytes] = []
+        self._out: list[bytes] = []
+        self._writing = False
+        self._connecting = connecting
+        self.peer: Address | None = None
+        self.on_message: Callable[[Connection, Message], None] | None = None
+        self.on_close: Callable[[Connection, BaseException | None], None] | None = None
+        self.context: Any = None
+        self.open = False
+        self.closed = False
+        self.deadline = deadline
+        self.error: BaseException | None = None
+        hello = self._handshake.start()
+        if hello:
+            self._write(hello)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open" if self.open else "opening"
+        return f"<Connection {state} to {self.peer.process.hex() if self.peer else '?'}>"
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    def send(self, message: Message) -> None:
+        """Queue one message; as much as the socket takes leaves at once. Silently dropped once closed (``on_close`` tells)."""
+        if self.open:
+            if self._out:
+                self._out.append(encode(message))
+                return
+            frame = encode(message)
+            try:
+                sent = self._socket.send(frame)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                self._fail(error)
+                return
+            if sent != len(frame):
+                self._out.append(frame[sent:])
+                self._want_write(True)
+        elif not self.closed:
+            self._early.append(encode(message))
+
+    def _write(self, data: bytes) -> None:
+        self._out.append(data)
+        if not self._connecting:
+            self._flush()
+        else:
+            self._want_write(True)
+
+    def _flush(self) -> None:
+        out = self._out
+        try:
+            while out:
+                data = out[0] if len(out) == 1 else b"".join(out)
+                sent = self._socket.send(data)
+                out[:] = [data[sent:]] if sent < len(data) else []
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._fail(error)
+            return
+        self._want_write(bool(out))
+
+    def _want_write(self, wanted: bool) -> None:
+        if wanted != self._writing and not self.closed:
+            self._writing = wanted
+            self._reactor.poller.modify(self.fd, READ | WRITE if wanted else READ)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait for the socket. Producers of bulk data pause on it."""
+        return sum(map(len, self._out))
+
+    # -- receiving -------------------------------------------------------------------------------------------------
+
+    def ready(self, events: int) -> None:
+        """The poller says that something can be done. Called by the reactor only."""
+        if self.closed:
+            return
+        if self._connecting:
+            code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                self._fail(OSError(code, "connect failed"))
+                return
+            self._connecting = False
+        if events & WRITE:
+            self._flush()
+        if events & ~WRITE:
+            try:
+                data = self._socket.recv(_RECEIVE_SIZE)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._fail(error)
+                return
+            if not data:
+                self._fail(None)
+                return
+            try:
+                self._received(data)
+            except ProtocolError as error:
+                self._fail(error)
+
+    def _received(self, data: bytes) -> None:
+        handshake = self._handshake
+        if handshake is not None:
+            answer, data = handshake.receive(data)
+            if answer:
+                self._write(answer)
+            if not handshake.done:
+                return
+            self._handshake = None
+            self._reactor.opened(self)
+            self.open = True
+            early, self._early = self._early, []
+            self._write(encode((HELLO, tuple(self._reactor.address))) + b"".join(early))
+            if not data:
+                return
+        for message in self._decoder.feed(data):
+            if self.peer is not None:
+                if self.on_message is not None and not self.closed:
+                    self.on_message(self, message)
+            else:
+                self._hello(message)
+
+    def _hello(self, message: Message) -> None:
+        try:
+            kind, (process, node, unix, tcp) = message
+            valid = (
+                kind == HELLO and type(process) is bytes and type(node) is bytes and type(unix) is str and type(tcp) is str
+            )
+        except (ValueError, TypeError):
+            valid = False
+        if not valid:
+            raise ProtocolError("the first frame must be a hello")
+        self.peer = Address(process, node, unix, tcp)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def _fail(self, error: BaseException | None) -> None:
+        if not self.closed:
+            self.error = error
+            self._shut()
+            self._reactor.ended(self)
+
+    def close(self) -> None:
+        """Close now; ``on_close`` is not called."""
+        if not self.closed:
+            self._shut()
+
+    def _shut(self) -> None:
+        self.closed = True
+        self.open = False
+        self._reactor.forget(self)
+        self._socket.close()
+        self._out.clear()
+        self._early.clear()
+
+    def check_open(self) -> None:
+        if self.closed:
+            raise ConnectionClosed(f"the connection to {self.peer} is closed")

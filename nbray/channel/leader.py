@@ -1,0 +1,215 @@
+"""Who polls: one thread at a time, the one that waits, if there is one.
+
+A thread that waits for a result polls the sockets itself, so an answer wakes the very thread that wants it. When nobody waits, a
+background thread must poll, but it must not take over between two calls of a quick loop, which would cost two thread switches
+and a fight for the GIL a call. So it *parks*: every few milliseconds it looks whether a foreground thread has been there since,
+and leads only if not. A foreground leader that has seen no traffic for a while says so (``_quiet``), and the parked thread then
+sleeps without time-out, so an idle process uses no CPU.
+
+1. foreground leads, traffic           -> background looks every PARK seconds
+2. foreground leads, silent for QUIET  -> background sleeps until the foreground sees traffic or leaves
+3. nobody led during one PARK          -> background leads until a foreground thread wants to
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from nbray.channel.reactor import Reactor
+
+PARK = 0.004
+QUIET = 0.02
+#: How often a background leader without traffic does its housekeeping, seconds.
+TICK = 1.0
+
+
+class Leadership:
+    """
+    Args:
+        reactor: what is polled.
+        flush: called before each poll and by the parked thread: sends what was held back to be batched.
+        tick: called about every ``TICK`` seconds.
+    """
+
+    def __init__(self, reactor: Reactor, flush: Callable[[], None], tick: Callable[[], None]) -> None:
+        self._reactor = reactor
+        self._flush = flush
+        self._tick = tick
+        self._leading = threading.Lock()
+        self._background_leads = False
+        self._wanted = 0
+        self._turns = 0
+        self._quiet = False
+        self._asleep = False
+        self._alarm = threading.Semaphore(0)
+        self._followers: list[threading.Lock] = []
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._ticked = time.monotonic()
+
+    # -- foreground ------------------------------------------------------------------------------------------------
+
+    def run_until(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
+        """Serve the sockets until ``done()`` is true; False if ``deadline`` (``time.monotonic``) came first.
+
+        ``done`` is called often, without locks, by this thread only.
+        """
+        if done():
+            return True
+        if deadline is not None and deadline <= time.monotonic():
+            self._flush()
+            if self._leading.acquire(False):
+                self._lead_once()
+            return done()
+        while not self._closing:
+            if self._leading.acquire(False) or self._depose():
+                try:
+                    if self._lead(done, deadline):
+                        return True
+                finally:
+                    self._step_down()
+            else:
+                self._follow(deadline)
+            if done():
+                return True
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+        return done()
+
+    def _lead_once(self) -> None:
+        try:
+            self._reactor.step(0)
+        finally:
+            self._step_down()
+
+    def _depose(self) -> bool:
+        """Take over from the background thread; False if another foreground thread leads."""
+        if not self._background_leads:
+            return False
+        self._wanted += 1
+        try:
+            self._reactor.wake()
+            return self._leading.acquire(timeout=0.1)
+        finally:
+            self._wanted -= 1
+
+    def _lead(self, done: Callable[[], bool], deadline: float | None) -> bool:
+        step, flush = self._reactor.step, self._flush
+        patience = QUIET
+        while True:
+            flush()
+            if done():
+                return True
+            if self._closing:
+                return False
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                wait = min(patience, left)
+            else:
+                wait = patience
+            if step(wait):
+                if self._quiet:
+                    self._noise()
+                patience = QUIET
+            else:
+                self._quiet = True
+                patience = TICK
+                self._maybe_tick()
+            if self._followers:
+                self._call_followers()
+
+    def _noise(self) -> None:
+        self._quiet = False
+        if self._asleep:
+            self._asleep = False
+            self._alarm.release()
+
+    def _step_down(self) -> None:
+        self._turns += 1
+        self._noise()
+        self._leading.release()
+        if self._followers:
+            self._call_followers()
+
+    def _follow(self, deadline: float | None) -> None:
+        gate = threading.Lock()
+        gate.acquire()
+        self._followers.append(gate)
+        # The leader may have left between our try and the append: whoever finds the lock free tries again.
+        if self._leading.locked() and not self._background_leads:
+            left = 0.05 if deadline is None else min(0.05, max(deadline - time.monotonic(), 0.0))
+            gate.acquire(timeout=left)
+        try:
+            self._followers.remove(gate)
+        except ValueError:
+            pass
+
+    def _call_followers(self) -> None:
+        while self._followers:
+            try:
+                gate = self._followers.pop()
+            except IndexError:
+                return
+            gate.release()
+
+    # -- background ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the background thread."""
+        self._thread = threading.Thread(target=self._background, name="nbray-io", daemon=True)
+        self._thread.start()
+
+    @property
+    def started(self) -> bool:
+        return self._thread is not None
+
+    def _background(self) -> None:
+        seen = -1
+        while not self._closing:
+            if self._leading.locked() and self._quiet:
+                # Set the flag first, then look again: a leader that hears traffic between the two releases the alarm.
+                self._asleep = True
+                if self._quiet:
+                    self._alarm.acquire()
+                self._asleep = False
+                continue
+            time.sleep(PARK)
+            if self._closing:
+                return
+            self._flush()
+            if self._turns != seen:
+                seen = self._turns
+                continue
+            if not self._leading.acquire(False):
+                continue
+            self._background_leads = True
+            try:
+                while not self._wanted and not self._closing:
+                    self._flush()
+                    self._reactor.step(TICK)
+                    self._maybe_tick()
+                    if self._followers:
+                        self._call_followers()
+            finally:
+                self._background_leads = False
+                self._leading.release()
+            seen = self._turns
+
+    def _maybe_tick(self) -> None:
+        now = time.monotonic()
+        if now - self._ticked >= TICK:
+            self._ticked = now
+            self._tick()
+
+    def close(self) -> None:
+        """End the background thread and every wait."""
+        self._closing = True
+        self._alarm.release()
+        self._reactor.wake()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(2.0)
+        self._call_followers()
