@@ -1,0 +1,167 @@
+"""The caller's machine for one actor: order, epochs, retries.
+
+Calls of one caller go in the order of ``submit``, also while an earlier call's argument is pending. What was sent when the actor's
+process died may have run, so it is sent again only if the call has retries; what was not sent waits for the next epoch.
+
+    state       means                                           calls
+    pending     being created                                   queue
+    alive       ``peer`` reaches the incarnation ``epoch``      are sent
+    limbo       its connection broke; placement will say why    queue; those sent wait for the verdict
+    restarting  the next epoch is coming                        queue
+    dead        for good, ``reason`` says why                   fail
+
+Effects: ``(SEND, actor, calls)``, ``(CONNECT, actor, address)``, ``(FAIL, call, dead, reason)`` with ``dead`` False if the actor
+lives on and only this call is lost.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from nbray.core.calls import Call
+from nbray.core.ids import Address
+from nbray.core.messages import Loss
+
+SEND, CONNECT, FAIL = "actor-send", "actor-connect", "actor-fail"
+
+PENDING, ALIVE, LIMBO, RESTARTING, DEAD = "pending", "alive", "limbo", "restarting", "dead"
+
+
+class ActorCalls:
+    """
+    Attributes:
+        sent: calls on their way or running, by sequence number, in order.
+        queue: calls not sent yet, in order.
+        peer: the shell's connection to the present incarnation.
+        known: numbers of the functions that ``peer`` has.
+    """
+
+    __slots__ = (
+        "actor_id", "state", "epoch", "reason", "address", "peer", "sent", "queue", "known", "held_back", "effects",
+        "name",
+    )  # fmt: skip
+
+    def __init__(self, actor_id: bytes, effects: list[tuple[Any, ...]], name: str = "") -> None:
+        self.actor_id = actor_id
+        self.name = name
+        self.state = PENDING
+        self.epoch = -1
+        self.reason: Loss | None = None
+        self.address: Address | None = None
+        self.peer: Any = None
+        self.sent: dict[int, Call] = {}
+        self.queue: deque[Call] = deque()
+        self.known: set[int] = set()
+        self.held_back: list[Call] = []
+        self.effects = effects
+
+    @property
+    def unfinished(self) -> int:
+        return len(self.sent) + len(self.queue)
+
+    # -- calls -----------------------------------------------------------------------------------------------------
+
+    def submit(self, call: Call) -> None:
+        if self.state == DEAD:
+            self._fail(call, True)
+            return
+        self.queue.append(call)
+        if self.state == ALIVE and not call.missing:
+            self.pump()
+
+    def pump(self) -> None:
+        """Send what may go: from the head on while arguments are there. Calls that ended in the queue make room."""
+        if self.state != ALIVE:
+            return
+        queue = self.queue
+        batch: list[Call] = []
+        while queue:
+            call = queue[0]
+            if call.ended:
+                queue.popleft()
+                continue
+            if call.missing:
+                break
+            queue.popleft()
+            call.place = self
+            self.sent[call.sequence] = call
+            batch.append(call)
+        if batch:
+            self.effects.append((SEND, self, batch))
+
+    def finished(self, sequence: int, duration: float) -> Call | None:
+        """An answer came; None for a late duplicate."""
+        call = self.sent.pop(sequence, None)
+        if call is not None:
+            call.function.ran(duration)
+            call.place = None
+        return call
+
+    def again(self, call: Call) -> None:
+        """Run a call once more (its exception is one to retry). It keeps its place before what is queued."""
+        call.place = None
+        if self.state == DEAD:
+            self._fail(call, True)
+        else:
+            self.queue.appendleft(call)
+            self.pump()
+
+    # -- the actor -------------------------------------------------------------------------------------------------
+
+    def changed(self, state: str, epoch: int, address: Address | None, reason: Loss | None) -> None:
+        """What placement says of the actor. Older epochs are old news."""
+        if self.state == DEAD or epoch < self.epoch:
+            return
+        if state == ALIVE:
+            if epoch == self.epoch and self.state in (ALIVE, LIMBO):
+                return
+            self._settle(reason)
+            self.state, self.epoch, self.address = ALIVE, epoch, address
+            self.known = set()
+            self.effects.append((CONNECT, self, address))
+            self.pump()
+        elif state == RESTARTING:
+            self._settle(reason)
+            self.state, self.epoch, self.reason, self.peer = RESTARTING, epoch, reason, None
+        elif state == DEAD:
+            self.state, self.reason, self.peer = DEAD, reason, None
+            self._settle(reason)
+            queue, self.queue = self.queue, deque()
+            for call in queue:
+                self._fail(call, True)
+
+    def lost(self, peer: Any) -> None:
+        """The connection to the incarnation broke."""
+        if peer is self.peer and self.state == ALIVE:
+            self.state, self.peer = LIMBO, None
+
+    def _settle(self, reason: Loss | None) -> None:
+        """The fate of what was sent to the incarnation that is gone."""
+        sent, self.sent = self.sent, {}
+        self.held_back = []
+        again: list[Call] = []
+        for call in sent.values():
+            call.place = None
+            if call.ended:
+                continue
+            if self.state != DEAD and call.charge():
+                again.append(call)
+            else:
+                self.effects.append((FAIL, call, self.state == DEAD, reason))
+        self.queue.extendleft(reversed(again))
+
+    def _fail(self, call: Call, dead: bool) -> None:
+        if not call.ended:
+            self.effects.append((FAIL, call, dead, self.reason))
+
+    def validate(self) -> None:
+        for call in self.sent.values():
+            assert call.place is self and call not in self.queue
+        for call in self.queue:
+            assert call.place is None
+        if self.state == DEAD:
+            assert not self.sent and not self.queue
+        if self.state == ALIVE and self.queue:
+            head = next((call for call in self.queue if not call.ended), None)
+            assert head is None or head.missing, "a call that could go was not sent"

@@ -1,0 +1,340 @@
+"""The owner's machine for tasks: which call goes to which lane, and how many lanes are wanted.
+
+Events in (methods), effects out (``take_effects``):
+
+    (SEND, lane, calls)      send these calls, in this order
+    (WANT, spec, n)          n leases of that shape are wanted and not yet granted (absolute)
+    (GIVE, lane)             the lease goes back
+    (RECALL, lane, n)        ask for up to n calls that have not started
+    (CRASHED, call, lane)    the lane died while the call may have run, and no retry is left
+
+How much a lane gets: one call, and more only while the functions' own durations say that all of it is done within ``TARGET``. So
+a long call never waits behind another while a second lane could take it, and short calls come in batches.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from nbray.core.calls import Call
+from nbray.core.messages import Spec
+
+SEND, WANT, GIVE, RECALL, CRASHED = "send", "want", "give", "recall", "crashed"
+
+#: us of work that a lane may have queued.
+TARGET = 4_000.0
+#: Calls that a lane may have queued, however short.
+MOST = 512
+#: Seconds an idle lane is kept when nobody else wants it.
+LINGER = 1.0
+#: Seconds a lane is kept against others' wants while its owner has work for it.
+TURN = 0.1
+#: A shape that needs no resources is bounded by nothing else.
+MOST_FREE_LANES = 64
+
+
+class Lane:
+    """A lease and the executor behind it.
+
+    ``calls`` are those sent and not answered, in the order of sending. ``peer`` is the shell's connection.
+    """
+
+    __slots__ = ("lease", "spec", "peer", "calls", "load", "blocked", "recalling", "since", "granted", "known", "gone")
+
+    def __init__(self, lease: int, spec: Spec, peer: Any, now: float) -> None:
+        self.lease = lease
+        self.spec = spec
+        self.peer = peer
+        self.calls: dict[int, Call] = {}
+        self.load = 0.0
+        self.blocked = False
+        self.recalling = False
+        self.since = now
+        self.granted = now
+        self.known: set[int] = set()
+        self.gone = False
+
+
+class Pool:
+    """All calls and lanes of one shape."""
+
+    __slots__ = ("spec", "ready", "lanes", "idle", "wanted", "most")
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.ready: deque[Call] = deque()
+        self.lanes: list[Lane] = []
+        self.idle: list[Lane] = []
+        self.wanted = 0
+        self.most = MOST_FREE_LANES if not spec[0] else 1 << 30
+
+
+class Lanes:
+    def __init__(self) -> None:
+        self._pools: dict[Spec, Pool] = {}
+        self._owed = 0
+        self._effects: list[tuple[Any, ...]] = []
+
+    def take_effects(self) -> list[tuple[Any, ...]]:
+        effects, self._effects = self._effects, []
+        return effects
+
+    @property
+    def has_effects(self) -> bool:
+        return bool(self._effects)
+
+    def pool(self, spec: Spec) -> Pool:
+        pool = self._pools.get(spec)
+        if pool is None:
+            pool = self._pools[spec] = Pool(spec)
+        return pool
+
+    def pools(self) -> list[Pool]:
+        return list(self._pools.values())
+
+    # -- calls -----------------------------------------------------------------------------------------------------
+
+    def submit(self, call: Call) -> None:
+        """A call whose arguments are all there."""
+        pool = call.pool
+        ready = pool.ready
+        ready.append(call)
+        if pool.idle and len(ready) == 1:
+            self._fill(pool, pool.idle[-1])
+        waiting = len(ready)
+        if waiting > pool.wanted and not waiting & (waiting - 1):  # at each doubling
+            self._demand(pool)
+
+    def finished(self, lane: Lane, sequence: int, duration: float, now: float) -> Call | None:
+        """An answer came; None if that lane has no such call (a late duplicate)."""
+        call = lane.calls.pop(sequence, None)
+        if call is None:
+            return None
+        call.function.ran(duration)
+        lane.blocked = False
+        lane.load -= call.estimate
+        if not lane.calls:
+            lane.load = 0.0
+        call.place = None
+        pool = call.pool
+        if pool.ready:
+            if lane.load <= TARGET / 2:
+                self._fill(pool, lane)
+                if pool.ready and len(pool.ready) > pool.wanted:
+                    self._demand(pool)
+        elif pool.wanted:
+            self._want(pool, 0)
+        if not lane.calls:
+            self._now_idle(pool, lane, now)
+        return call
+
+    def again(self, call: Call) -> None:
+        """Run a call once more, before the others."""
+        call.pool.ready.appendleft(call)
+        self._spread(call.pool)
+
+    def returned(self, lane: Lane, sequences: tuple[int, ...], blocked: bool) -> list[Call]:
+        """Calls came back that had not started. ``blocked``: because the running one waits for something."""
+        lane.recalling = False
+        back = [call for s in sequences if (call := lane.calls.pop(s, None)) is not None]
+        for call in back:
+            lane.load -= call.estimate
+            call.place = None
+        lane.blocked = blocked and bool(lane.calls)
+        pool = self._pools[lane.spec]
+        alive = [call for call in back if not call.ended]
+        pool.ready.extendleft(reversed(alive))
+        self._spread(pool)
+        return back
+
+    def resumed(self, lane: Lane) -> None:
+        """The running call goes on."""
+        lane.blocked = False
+
+    def withdraw(self, call: Call) -> bool:
+        """Take a call out of the queue; False if it was sent already."""
+        if call.place is not None:
+            return False
+        try:
+            call.pool.ready.remove(call)
+        except ValueError:
+            return False
+        if not call.pool.ready and call.pool.wanted:
+            self._want(call.pool, 0)
+        return True
+
+    def infeasible(self, spec: Spec) -> list[Call]:
+        """No node can hold that shape: answers the calls that will never run."""
+        pool = self.pool(spec)
+        pool.wanted = 0
+        calls = list(pool.ready)
+        pool.ready.clear()
+        return calls
+
+    # -- lanes -----------------------------------------------------------------------------------------------------
+
+    def granted(self, lease: int, spec: Spec, peer: Any, now: float) -> Lane:
+        pool = self.pool(spec)
+        lane = Lane(lease, spec, peer, now)
+        pool.wanted = max(pool.wanted - 1, 0)
+        pool.lanes.append(lane)
+        pool.idle.append(lane)
+        self._fill(pool, lane)
+        if not lane.calls and not self._steal(pool, lane) and self._owed:
+            self._repay(now)
+        return lane
+
+    def lost(self, lane: Lane) -> None:
+        """The lane's executor is gone. Only the first unanswered call can have run; the rest is not charged."""
+        if lane.gone:
+            return
+        self._drop(lane)
+        pool = self._pools[lane.spec]
+        back: list[Call] = []
+        for position, call in enumerate(lane.calls.values()):
+            call.place = None
+            if call.ended:
+                continue
+            if position == 0 and not call.charge():
+                self._effects.append((CRASHED, call, lane))
+            else:
+                back.append(call)
+        lane.calls = {}
+        pool.ready.extendleft(reversed(back))
+        self._spread(pool)
+
+    def reclaim(self, n: int, now: float) -> None:
+        """Somebody waits: give back up to ``n`` leases, idle ones at once and others when they fall idle."""
+        self._owed = n
+        self._repay(now)
+
+    def tick(self, now: float) -> None:
+        """Give back what has been idle for long."""
+        for pool in self._pools.values():
+            for lane in [lane for lane in pool.idle if now - lane.since >= LINGER and not pool.ready]:
+                self._give(lane)
+
+    def give_all(self) -> None:
+        for pool in self._pools.values():
+            for lane in list(pool.idle):
+                self._give(lane)
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _spread(self, pool: Pool) -> None:
+        while pool.ready and pool.idle:
+            before = len(pool.ready)
+            self._fill(pool, pool.idle[-1])
+            if len(pool.ready) == before:
+                break
+        if pool.ready:
+            self._demand(pool)
+
+    def _fill(self, pool: Pool, lane: Lane) -> None:
+        ready = pool.ready
+        if not ready or lane.blocked:
+            return
+        budget = TARGET - lane.load
+        most = min(MOST - len(lane.calls), -(-len(ready) // len(pool.lanes)))
+        calls = lane.calls
+        busy = bool(calls)
+        batch: list[Call] = []
+        while ready and len(batch) < most:
+            call = ready[0]
+            if call.ended:
+                ready.popleft()
+                continue
+            function = call.function
+            if function.predictable:
+                estimate = function.mean
+                if busy and estimate > budget:
+                    break
+            else:
+                if busy:
+                    break
+                estimate = TARGET
+            ready.popleft()
+            call.estimate = estimate
+            call.place = lane
+            budget -= estimate
+            lane.load += estimate
+            calls[call.sequence] = call
+            batch.append(call)
+            busy = True
+        if batch:
+            if len(calls) == len(batch):
+                pool.idle.remove(lane)
+            self._effects.append((SEND, lane, batch))
+
+    def _now_idle(self, pool: Pool, lane: Lane, now: float) -> None:
+        lane.since = now
+        pool.idle.append(lane)
+        if self._owed and (not pool.ready or now - lane.granted > TURN):
+            self._owed -= 1
+            self._give(lane)
+            if pool.ready:
+                self._demand(pool)
+        elif not self._steal(pool, lane) and pool.ready:
+            self._fill(pool, lane)
+
+    def _steal(self, pool: Pool, idle: Lane) -> bool:
+        """An idle lane and nothing ready: call back half of what the busiest lane has not started."""
+        if pool.ready or len(pool.lanes) < 2:
+            return False
+        busiest = max(pool.lanes, key=lambda lane: lane.load)
+        waiting = len(busiest.calls) - 1
+        if waiting < 1 or busiest.recalling or busiest.blocked or busiest.load < TARGET / 4:
+            return False
+        busiest.recalling = True
+        self._effects.append((RECALL, busiest, (waiting + 1) // 2))
+        return True
+
+    def _repay(self, now: float) -> None:
+        for pool in self._pools.values():
+            while self._owed and pool.idle:
+                self._owed -= 1
+                self._give(pool.idle[0])
+
+    def _give(self, lane: Lane) -> None:
+        self._drop(lane)
+        self._effects.append((GIVE, lane))
+
+    def _drop(self, lane: Lane) -> None:
+        lane.gone = True
+        pool = self._pools[lane.spec]
+        pool.lanes.remove(lane)
+        if lane in pool.idle:
+            pool.idle.remove(lane)
+
+    def _demand(self, pool: Pool) -> None:
+        """Ask for more lanes if the backlog is worth them; in doublings, not once a call."""
+        waiting = len(pool.ready)
+        head = pool.ready[0].function
+        if head.predictable:
+            needed = min(waiting, int(waiting * head.mean / TARGET) + (0 if pool.lanes else 1))
+        else:
+            needed = waiting
+        needed = min(needed, pool.most - len(pool.lanes))
+        if needed > pool.wanted and (not pool.wanted or needed >= 2 * pool.wanted):
+            self._want(pool, needed)
+
+    def _want(self, pool: Pool, n: int) -> None:
+        pool.wanted = n
+        self._effects.append((WANT, pool.spec, n))
+
+    def validate(self) -> None:
+        """Check the machine against itself; tests call it after every step."""
+        for pool in self._pools.values():
+            assert len(set(map(id, pool.lanes))) == len(pool.lanes)
+            assert set(map(id, pool.idle)) <= set(map(id, pool.lanes))
+            for lane in pool.lanes:
+                assert not lane.gone
+                assert (lane in pool.idle) == (not lane.calls), (lane.lease, len(lane.calls))
+                for call in lane.calls.values():
+                    assert call.place is lane and call not in pool.ready
+                assert len(lane.calls) <= MOST
+            for call in pool.ready:
+                assert call.place is None
+            if pool.ready and not pool.idle and not pool.lanes:
+                assert pool.wanted, "calls that nobody asked a lane for"
