@@ -35,11 +35,11 @@ def text_of(output: dict[str, Any]) -> str:
 
 def results(notebook: nbformat.NotebookNode) -> list[str]:
     """The text of every cell tagged "result", in order."""
-    found = []
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and "result" in cell.metadata.get("tags", ()):
-            found.append("\n".join(filter(None, map(text_of, cell.outputs))))
-    return list(filter(None, found))
+    tagged = [
+        cell for cell in notebook.cells if "result" in cell.metadata.get("tags", ()) and "outputs" in cell
+    ]
+    texts = ["\n".join(filter(None, map(text_of, cell.outputs))) for cell in tagged]
+    return [text for text in texts if text]
 
 
 def main() -> int:
@@ -54,7 +54,10 @@ def main() -> int:
 
     notebook = nbformat.read(source, as_version=4)
     client = NotebookClient(
-        notebook, timeout=CELL_SECONDS, kernel_name="python3", resources={"metadata": {"path": str(source.parent)}}
+        notebook,
+        timeout=CELL_SECONDS,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(source.parent)}},
     )
     print(f"running {source} ...", flush=True)
     began = time.monotonic()
@@ -71,7 +74,10 @@ def main() -> int:
     for text in results(notebook):
         print(f"\n{text}")
     if error is not None:
-        print(f"\n{_ANSI.sub('', str(error))}\nA cell of {source} failed; what ran is in {page}", file=sys.stderr)
+        print(
+            f"\n{_ANSI.sub('', str(error))}\nA cell of {source} failed; what ran is in {page}",
+            file=sys.stderr,
+        )
         return 1
     print(f"\n{source} ran in {took:.1f} s; the whole of it: {page.resolve().as_uri()}")
     return 0

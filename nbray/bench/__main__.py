@@ -1,0 +1,153 @@
+"""``python -m nbray.bench [CASE ...]``: measure nbray and its peers side by side."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import difflib
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from nbray.bench import report
+from nbray.bench.cases import CASES
+from nbray.bench.conductor import PeerRun, conduct
+from nbray.bench.peers import PEERS
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m nbray.bench",
+        description="Measure nbray and its peers side by side: each in processes of its own, in turn, several rounds.",
+    )
+    parser.add_argument(
+        "cases", nargs="*", metavar="CASE", help="cases to measure (default: all, see --list)"
+    )
+    parser.add_argument(
+        "--vs",
+        metavar="PEER,...",
+        help="peers to compare with (default: every one that is installed): "
+        + ", ".join(peer for peer in PEERS if peer != report.US),
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="how often each peer has its turn (default: 3)")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="how long a case is timed in a round (default: 1.0)"
+    )
+    parser.add_argument("--cpus", type=int, help="CPUs of every pool (default: those this process may use)")
+    parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="PEER=PYTHON",
+        help="run PEER with another interpreter",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to FILE")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to FILE")
+    parser.add_argument("--list", action="store_true", help="name the cases and peers, and end")
+    return parser
+
+
+def known(names: list[str], choices: dict[str, Any], what: str) -> list[str]:
+    """``names`` if they are all known.
+
+    Raises:
+        ValueError: one is not; names it and the nearest that is.
+    """
+    for name in names:
+        if name not in choices:
+            near = difflib.get_close_matches(name, choices, 1, 0.3)
+            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(choices)}"
+            raise ValueError(f"there is no {what} {name!r}{hint}")
+    return names
+
+
+def interpreters(options: list[str]) -> dict[str, str]:
+    """Interpreters by peer, from PEER=PYTHON.
+
+    Raises:
+        ValueError: an option has another form or names no peer.
+    """
+    found = {}
+    for option in options:
+        peer, equals, python = option.partition("=")
+        if not (equals and python):
+            raise ValueError(f"--python takes PEER=PYTHON, not {option!r}")
+        found[known([peer], PEERS, "peer")[0]] = python
+    return found
+
+
+def machine() -> dict[str, Any]:
+    processor = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            processor = next(
+                line.partition(":")[2].strip() for line in lines if line.startswith("model name")
+            )
+    except (OSError, StopIteration):
+        pass  # not Linux, or a CPU that does not say its name
+    return {
+        "processor": processor,
+        "cpus": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+
+
+def usable_cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    commands = parser()
+    options = commands.parse_args(arguments)
+    if options.list:
+        for case in CASES.values():
+            print(f"{case.name:16} {case.unit:9} {case.title}")
+        print(f"peers: {', '.join(PEERS)}")
+        return 0
+    if options.rounds < 1 or options.seconds <= 0 or (options.cpus is not None and options.cpus < 1):
+        commands.error("--rounds, --seconds and --cpus must be positive")
+    try:
+        names = known(options.cases, CASES, "case") or list(CASES)
+        wanted = list(PEERS) if options.vs is None else [name for name in options.vs.split(",") if name]
+        peers = list(dict.fromkeys([report.US, *known(wanted, PEERS, "peer")]))
+        pythons = interpreters(options.python)
+    except ValueError as error:
+        commands.error(str(error))
+
+    runs = [PeerRun(peer, pythons.get(peer, sys.executable)) for peer in peers]
+    cpus = options.cpus or usable_cpus()
+    facts = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "cpus": cpus,
+    }
+    outcomes = conduct(
+        runs,
+        names,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        cpus=cpus,
+        progress=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print(report.text(outcomes, runs))
+    if options.json:
+        options.json.write_text(
+            json.dumps(report.document(outcomes, runs, facts), indent=1) + "\n", encoding="utf-8"
+        )
+    if options.markdown:
+        options.markdown.write_text(report.markdown(outcomes, runs, facts), encoding="utf-8")
+    failed = any(outcome.error for by_peer in outcomes.values() for outcome in by_peer.values())
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,280 @@
+"""Starts the measuring processes, in turn, and gathers what they report. A peer that fails or hangs ends nothing but itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from nbray.bench.cases import CASES, COLD
+from nbray.bench.child import MARK
+from nbray.bench.peers import PEERS
+
+CASE_SECONDS = 90.0  # beyond what the case is asked to take: a peer that takes longer is stopped
+_CHILD = Path(__file__).with_name("child.py")
+_SOURCES = str(Path(__file__).parents[2])
+
+
+@dataclass
+class PeerRun:
+    """What is known of one peer: how to run it, and what it said of itself."""
+
+    name: str
+    python: str = sys.executable
+    version: str = ""
+    python_version: str = ""
+    skipped: str = ""
+
+    def environment(self) -> dict[str, str]:
+        environment = dict(os.environ, PYTHONWARNINGS="ignore", RAY_USAGE_STATS_ENABLED="0")
+        environment.pop("RAY_ADDRESS", None)
+        if self.name == "nbray":  # this nbray, also where it is not installed
+            path = [_SOURCES, *filter(None, [environment.get("PYTHONPATH")])]
+            environment["PYTHONPATH"] = os.pathsep.join(path)
+        return environment
+
+
+@dataclass
+class Outcome:
+    """One case in one peer: a sample a round, in the case's unit. ``error`` and ``absent`` say why there are none."""
+
+    samples: list[float] = field(default_factory=list)
+    error: str = ""
+    absent: str = ""
+
+
+Outcomes = dict[str, dict[str, Outcome]]  # by case, by peer
+
+
+def installed(run: PeerRun) -> bool:
+    """Whether the peer's interpreter finds it, without importing it."""
+    code = (
+        f"import importlib.util, sys; sys.exit(importlib.util.find_spec({PEERS[run.name].module!r}) is None)"
+    )
+    try:
+        finished = subprocess.run(
+            [run.python, "-P", "-c", code],
+            check=False,
+            env=run.environment(),
+            timeout=60,
+            capture_output=True,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return finished.returncode == 0
+
+
+class _Lines:
+    """The output of a process, a line at a time and with a limit. It does not wait for end-of-file: what the process left
+    behind may hold its output open."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.noise = ""  # the last line of it, where a traceback has the error
+        threading.Thread(target=self._read, name="nbray-bench-output", daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as stream:
+            for line in stream:
+                self._lines.put(line.rstrip("\n"))
+
+    def next_with(self, mark: str, seconds: float) -> str | None:
+        """The rest of the next line that starts with ``mark``; None if the process ended before. Other lines are noise.
+
+        Raises:
+            TimeoutError: nothing came within ``seconds``.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            ended = self._process.poll() is not None
+            try:
+                line = self._lines.get(timeout=0.1)
+            except queue.Empty:
+                if ended:
+                    return None
+                continue
+            if line.startswith(mark):
+                return line[len(mark) :]
+            if line.strip():
+                self.noise = line.strip()
+        raise TimeoutError(f"no answer within {seconds:.0f} s")
+
+    def complaint(self) -> str:
+        """Why the process ended without an answer, as far as one can tell."""
+        status = self._process.returncode
+        if status is not None and status < 0:
+            return f"the process was killed by signal {-status}"
+        return f"the process ended with status {status}: {self.noise}"
+
+
+@contextmanager
+def _process(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A process whose whole tree is gone afterwards."""
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        tree = _tree(process.pid)
+        if process.poll() is None:
+            for member in tree:
+                _kill(member)
+            process.wait()
+        psutil.wait_procs(tree, timeout=10)
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    try:
+        top = psutil.Process(pid)
+        return [top, *top.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        pass
+
+
+def cold_start(run: PeerRun, cpus: int) -> float:
+    """Seconds from the start of an interpreter to its first result.
+
+    Raises:
+        TimeoutError: it hangs. RuntimeError: it ended without a result.
+    """
+    program = PEERS[run.name].cold.replace("{cpus}", str(cpus))
+    began = time.perf_counter()
+    with _process([run.python, "-P", "-c", program], run.environment()) as process:
+        lines = _Lines(process)
+        answer = lines.next_with("ready", CASE_SECONDS)
+        took = time.perf_counter() - began
+        if answer is None:
+            raise RuntimeError(lines.complaint())
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            pass  # the figure stands; the process is ended with its tree
+    return took
+
+
+def _measure(
+    run: PeerRun, names: list[str], seconds: float, cpus: int, record: Callable[..., None]
+) -> list[str]:
+    """One process measures ``names`` as far as it gets. Gives back what is left after a case that ended the process."""
+    job = {"peer": run.name, "cpus": cpus, "seconds": seconds, "cases": names}
+    begun: str | None = None
+    with _process([run.python, "-P", str(_CHILD), json.dumps(job)], run.environment()) as process:
+        lines = _Lines(process)
+        while True:
+            try:
+                line = lines.next_with(MARK, 3 * seconds + CASE_SECONDS)
+                failure = lines.complaint() if line is None else ""
+            except TimeoutError as late:
+                line, failure = None, str(late)
+            if line is None:
+                break
+            said: dict[str, Any] = json.loads(line)
+            if "version" in said:
+                run.version, run.python_version = said["version"], said["python"]
+            elif "begins" in said:
+                begun = said["begins"]
+            elif "ends" in said:
+                begun = None
+                record(said.pop("ends"), run, **said)
+            else:
+                _finish(process)
+                return []
+    if begun is None:  # it did not come to a case: the others would not either
+        for name in names:
+            record(name, run, error=failure, unless_known=True)
+        return []
+    record(begun, run, error=failure)
+    return names[names.index(begun) + 1 :]
+
+
+def _finish(process: subprocess.Popen[str]) -> None:
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        pass
+
+
+def conduct(
+    runs: list[PeerRun],
+    names: list[str],
+    *,
+    rounds: int,
+    seconds: float,
+    cpus: int,
+    progress: Callable[[str], None],
+) -> Outcomes:
+    """Measure the cases ``names`` in all ``runs``, in turn, ``rounds`` times.
+
+    A case that failed in a peer is not tried there again; a peer that is not installed is marked as skipped in its run.
+    """
+    outcomes: Outcomes = {name: {run.name: Outcome() for run in runs} for name in names}
+    for run in runs:
+        if not installed(run):
+            run.skipped = "not installed"
+            progress(f"{run.name}: skipped, not installed")
+    present = [run for run in runs if not run.skipped]
+
+    def record(
+        name: str,
+        run: PeerRun,
+        rate: float | None = None,
+        error: str = "",
+        absent: str = "",
+        unless_known: bool = False,
+    ) -> None:
+        outcome = outcomes[name][run.name]
+        if unless_known and (outcome.samples or outcome.absent or outcome.error):
+            return
+        if rate is not None:
+            outcome.samples.append(rate)
+        outcome.error = outcome.error or error
+        outcome.absent = outcome.absent or absent
+        case = CASES[name]
+        said = f"{rate:,.4g} {case.unit}" if rate is not None else error or f"not applicable: {absent}"
+        progress(f"{run.name}: {case.title}: {said}")
+
+    for index in range(rounds):
+        for run in present:
+            progress(f"--- round {index + 1} of {rounds}: {run.name}")
+            left = [
+                name
+                for name in names
+                if not (outcomes[name][run.name].error or outcomes[name][run.name].absent)
+            ]
+            if COLD in left:
+                left.remove(COLD)
+                try:
+                    record(COLD, run, rate=cold_start(run, cpus))
+                except (TimeoutError, RuntimeError, OSError) as failure:
+                    record(COLD, run, error=str(failure))
+            while left:
+                left = _measure(run, left, seconds, cpus, record)
+    return outcomes

@@ -1,0 +1,48 @@
+"""Fixtures of all tests: nothing may be left behind, and a pool for those that want one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+from leaks import KINDS, census, leaks
+
+
+def _pool_is_up() -> bool:
+    nbray = sys.modules.get("nbray")
+    return nbray is not None and bool(getattr(nbray, "is_initialized", bool)())
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test that leaves threads, processes, descriptors or nbray's directories behind.
+
+    Where a pool with a wider scope is up, its own ways are its business until it ends; see `pool`.
+    """
+    allowed: set[str] = set()
+    for marker in request.node.iter_markers("may_leak"):
+        assert set(marker.args) <= set(KINDS), f"may_leak takes {KINDS}, not {marker.args}"
+        assert marker.kwargs.get("why"), "may_leak wants a reason: why=..."
+        allowed.update(marker.args or KINDS)
+    pool = _pool_is_up()
+    before = census()
+    yield
+    left = leaks(before, frozenset(allowed), pool=pool)
+    if left:
+        pytest.fail("left behind:\n  " + "\n  ".join(left), pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ModuleType]:
+    """nbray with a local pool of 2 CPUs, for all tests of the module; afterwards nothing of it may be left."""
+    import nbray
+
+    before = census()
+    nbray.init(num_cpus=2)
+    yield nbray
+    nbray.shutdown()
+    left = leaks(before)
+    if left:
+        pytest.fail("the pool left behind:\n  " + "\n  ".join(left), pytrace=False)

@@ -1,0 +1,90 @@
+"""The house is in order: what is exported, what is shipped, what an import costs."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ["nbray", "nbray_magics", "nbray_widgets"]
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_all_names_just_what_is_public(name):
+    package = importlib.import_module(name)
+    exported = package.__all__
+    assert len(exported) == len(set(exported))
+    for each in exported:
+        assert getattr(package, each) is not None or each == "None"
+    defined = {
+        each
+        for each, value in vars(package).items()
+        if not each.startswith("_")
+        and not inspect.ismodule(value)
+        and getattr(value, "__module__", None) != "__future__"
+    }
+    assert defined - set(exported) == set()
+
+
+def test_importing_nbray_does_not_import_what_only_some_need():
+    program = "import nbray, sys; print(*sorted(m for m in sys.modules if '.' not in m))"
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    heavy = {
+        "dask",
+        "distributed",
+        "IPython",
+        "ipywidgets",
+        "ipykernel",
+        "anywidget",
+        "tornado",
+        "pandas",
+        "sklearn",
+        "ray",
+    }
+    assert heavy & set(finished.stdout.split()) == set()
+
+
+def test_the_wheel_holds_the_three_packages_and_nothing_else(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert {f"{package}/__init__.py" for package in PACKAGES} <= names
+    assert "nbray/py.typed" in names
+    shipped = {
+        path.parent.name + "/" + path.name for path in (ROOT / "widgets/nbray_widgets").glob("static/*")
+    }
+    assert {name for name in shipped if not name.startswith(".")} <= {
+        "/".join(name.split("/")[-2:]) for name in names if name.startswith("nbray_widgets/static/")
+    }
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
+
+
+def test_the_changelog_knows_the_version_or_says_unreleased():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        version = tomllib.load(file)["project"]["version"]
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{version}]" in changelog or "## [Unreleased]" in changelog
+
+
+def test_every_source_file_is_one_idea_and_not_a_thousand_lines():
+    sources = [path for top in ("nbray", "magics", "widgets") for path in (ROOT / top).rglob("*.py")]
+    too_long = {
+        str(path.relative_to(ROOT)): lines
+        for path in sources
+        if "node_modules" not in path.parts and (lines := path.read_text(encoding="utf-8").count("\n")) > 500
+    }
+    assert too_long == {}
