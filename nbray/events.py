@@ -155,6 +155,7 @@ class Feed:
 
     def __init__(self, capacity: int = 200_000) -> None:
         self.capacity = capacity
+        self.closed = False
         self._log: list[RawEvent] = []
         self._dropped = 0
         self.append = self._log.append
@@ -168,6 +169,10 @@ class Feed:
         if excess > self.capacity:
             del self._log[:excess]
             self._dropped += excess
+
+    def close(self) -> None:
+        """No more events will come: the pool is gone. Views finish what is there and keep it as their last picture."""
+        self.closed = True
 
     @property
     def end(self) -> int:

@@ -1,0 +1,145 @@
+// Single tasks of one group, asked from the kernel when somebody looks.
+import { html, say, set } from "./dom.js";
+import { cut, seconds } from "./state.js";
+
+const TABS = ["latest", "running", "slowest", "failed", "actors"];
+const COLUMNS = {
+  actors: ["state", "actor", "name", "queue", "reason"],
+  other: ["state", "task", "time", "process", "error"],
+};
+const AGAIN = 1000;
+const PATIENCE = 1500;
+
+export class Panel {
+  /** `ask(group)` requests the tasks of a group; the answer comes to `show`. `closed()` after the panel has gone. */
+  constructor(parent, ask, closed) {
+    this.ask = ask;
+    this.closed = closed;
+    this.key = null;
+    this.tab = "latest";
+    this.node = html("section", { class: "nbray-panel", hidden: "", "aria-live": "off" });
+    this.title = html("b", { class: "nbray-panel-title" });
+    this.note = html("span", { class: "nbray-note", role: "status" });
+    this.tabs = html("div", { class: "nbray-tabs", role: "tablist" });
+    this.body = html("div", { class: "nbray-scroll", tabindex: "0", "aria-label": "tasks" });
+    const close = html("button", { class: "nbray-close", type: "button", "aria-label": "close", title: "close (Esc)" }, "✕");
+    close.addEventListener("click", () => this.close());
+    this.node.append(html("div", { class: "nbray-panel-head" }, this.title, this.note, this.tabs, close), this.body);
+    this.node.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      if (event.key === "Escape") this.close();
+    });
+    this.buttons = TABS.map((tab) => {
+      const button = html("button", { type: "button", role: "tab", "data-tab": tab });
+      button.addEventListener("click", () => {
+        this.tab = tab;
+        this.fill();
+      });
+      return button;
+    });
+    this.tabs.append(...this.buttons);
+    parent.append(this.node);
+  }
+
+  open(key, group) {
+    this.key = key;
+    this.found = null;
+    this.tab = group.failed ? "failed" : "latest";
+    say(this.title, group.name);
+    say(this.note, "");
+    this.body.replaceChildren();
+    this.node.hidden = false;
+    this.request(group);
+  }
+
+  close() {
+    const key = this.key;
+    clearTimeout(this.timer);
+    this.key = null;
+    this.node.hidden = true;
+    if (key !== null) this.closed(key);
+  }
+
+  /** Counts changed: ask again, but not more often than once in `AGAIN` ms. */
+  refresh(group) {
+    if (this.key === null || !group || this.waiting || this.seen === fingerprint(group)) return;
+    if (performance.now() - this.asked > AGAIN) this.request(group);
+    else {
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => this.key !== null && this.request(group), AGAIN);
+    }
+  }
+
+  request(group) {
+    this.seen = fingerprint(group);
+    this.asked = performance.now();
+    this.waiting = true;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      this.waiting = false;
+      say(this.note, "the kernel answers when the running cell is done");
+    }, PATIENCE);
+    this.ask(Number(this.key));
+  }
+
+  show(group, found) {
+    if (String(group) !== this.key) return;
+    clearTimeout(this.timer);
+    this.waiting = false;
+    this.found = found;
+    say(this.note, "");
+    if (this.tab === "actors" && !found.actors.length) this.tab = "latest";
+    this.fill();
+  }
+
+  fill() {
+    if (!this.found) return;
+    for (const button of this.buttons) {
+      const entries = this.found[button.dataset.tab];
+      button.hidden = button.dataset.tab === "actors" && !entries.length;
+      say(button, `${button.dataset.tab} ${entries.length || ""}`.trim());
+      set(button, "aria-selected", button.dataset.tab === this.tab);
+    }
+    const entries = this.found[this.tab];
+    if (!entries.length) {
+      this.body.replaceChildren(html("p", { class: "nbray-empty" }, `No ${this.tab === "latest" ? "finished" : this.tab} tasks.`));
+      return;
+    }
+    const columns = (this.tab === "actors" ? COLUMNS.actors : COLUMNS.other).filter(
+      (column) => !["error", "reason", "name"].includes(column) || entries.some((entry) => entry[column]),
+    );
+    const longest = Math.max(...entries.map((entry) => entry.duration ?? 0), 1e-9);
+    this.body.replaceChildren(
+      html(
+        "table",
+        { class: "nbray-tasks" },
+        html("thead", {}, html("tr", {}, ...columns.map((column) => html("th", { scope: "col" }, column)))),
+        html("tbody", {}, ...entries.map((entry) => row(entry, columns, longest))),
+      ),
+    );
+  }
+}
+
+function fingerprint(group) {
+  return `${group.waiting},${group.running},${group.done},${group.failed},${group.cancelled},${group.retries}`;
+}
+
+function row(entry, columns, longest) {
+  return html("tr", { class: `nbray-${entry.state}` }, ...columns.map((column) => cell(entry, column, longest)));
+}
+
+function cell(entry, column, longest) {
+  if (column === "time") {
+    if (entry.duration === undefined) return html("td", {}, "…");
+    const bar = html("i", { class: "nbray-time" });
+    bar.style.width = `${Math.max(2, (60 * entry.duration) / longest)}px`;
+    return html("td", { class: "nbray-number" }, bar, seconds(entry.duration));
+  }
+  const text = entry[column] ?? "";
+  if (column === "task" || column === "actor" || column === "process") {
+    // Ids are long and differ at their ends.
+    return html("td", { title: text }, html("code", {}, column === "task" ? text.slice(-6) : text.slice(0, 8)));
+  }
+  if (column === "state") return html("td", { class: "nbray-state" }, text);
+  return html("td", { class: column === "error" ? "nbray-error" : "", title: text }, cut(String(text), 160));
+}

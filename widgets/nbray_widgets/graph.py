@@ -1,0 +1,56 @@
+"""The task graph: functions and actor methods as groups, with live counts and the dependencies between them."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from nbray.events import Feed
+from nbray_widgets.live import LiveView
+from nbray_widgets.picture import svg, words
+from nbray_widgets.reducers.delta import State
+from nbray_widgets.reducers.task_graph import TaskGraphReducer
+
+_static = files("nbray_widgets") / "static"
+MOST_DETAILED = 20
+
+
+class TaskGraph(LiveView):
+    """A live picture of everything a feed tells about tasks and actors.
+
+    Args:
+        feed: the events to show, such as ``nbray.feed()``.
+
+    Example:
+        >>> nbray_widgets.TaskGraph(nbray.feed())  # in a notebook cell
+    """
+
+    _esm = (_static / "graph.js").read_text("utf-8")
+    _css = (_static / "graph.css").read_text("utf-8")
+
+    def __init__(self, feed: Feed) -> None:
+        self._graph = TaskGraphReducer()
+        super().__init__(feed, self._graph)
+
+    def html(self, state: State) -> str:
+        """The picture as HTML with an inline SVG and without scripts."""
+        # The last picture cannot ask the kernel for single tasks, so it brings some along.
+        details = {}
+        if self._over:
+            ended = [key for key, group in state["groups"].items() if group["done"] + group["failed"]]
+            details = {key: self._graph.tasks(int(key)) for key in ended[:MOST_DETAILED]}
+        return svg.html(state, details)
+
+    def text(self, state: State) -> str:
+        """The picture as lines, a group each."""
+        return words.text(state)
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """Single tasks of the group that was clicked."""
+        group = request.get("group")
+        if request.get("op") != "tasks" or type(group) is not int:
+            return None
+        return {"op": "tasks", "group": group, "tasks": self._graph.tasks(group)}
+
+    def __repr__(self) -> str:
+        return f"<nbray task graph: {words.summary(self._state)}>"

@@ -1,0 +1,104 @@
+"""Boxes and arrows in layers, left to right: the layout of the still picture.
+
+The browser lays the live view out with dagre; this one is for pictures that no browser has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+
+class Box(NamedTuple):
+    """Where a node lies: its left upper corner and its size."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def ranks(nodes: Iterable[str], edges: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """The column of each node: one right of the last node it needs. An edge that closes a cycle counts for nothing."""
+    needs: dict[str, list[str]] = {node: [] for node in nodes}
+    for source, target in edges:
+        if source != target:
+            needs[target].append(source)
+    rank: dict[str, int] = {}
+    under_way: set[str] = set()
+    for root in needs:
+        # An explicit stack: a chain of groups may be longer than Python's recursion limit allows.
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            if node in rank:
+                stack.pop()
+                continue
+            under_way.add(node)
+            open_needs = [n for n in needs[node] if n not in rank and n not in under_way]
+            if open_needs:
+                stack.append(open_needs[0])
+                continue
+            rank[node] = max((rank[n] + 1 for n in needs[node] if n in rank), default=0)
+            under_way.discard(node)
+            stack.pop()
+    return rank
+
+
+def layers(
+    sizes: Mapping[str, tuple[float, float]],
+    edges: Iterable[tuple[str, str]],
+    gap_x: float = 70,
+    gap_y: float = 22,
+    margin: float = 10,
+) -> dict[str, Box]:
+    """Positions for nodes of the given sizes: columns by dependency, in each column near to what it is joined with."""
+    edges = [(a, b) for a, b in edges if a != b]
+    columns: dict[int, list[str]] = {}
+    for node, column in ranks(sizes, edges).items():
+        columns.setdefault(column, []).append(node)
+    joined: dict[str, list[str]] = {node: [] for node in sizes}
+    for source, target in edges:
+        joined[source].append(target)
+        joined[target].append(source)
+    place = {node: i / len(column) for column in columns.values() for i, node in enumerate(column)}
+    ordered = [columns[c] for c in sorted(columns)]
+    for sweep in (ordered, ordered[::-1], ordered):
+        for column in sweep:
+            middle = {n: sum(place[m] for m in joined[n]) / len(joined[n]) if joined[n] else place[n] for n in column}
+            column.sort(key=lambda node: middle[node])
+            place.update((node, i / len(column)) for i, node in enumerate(column))
+    heights = [sum(sizes[n][1] for n in column) + gap_y * (len(column) - 1) for column in ordered]
+    tallest = max(heights, default=0.0)
+    boxes: dict[str, Box] = {}
+    x = margin
+    for column, height in zip(ordered, heights, strict=True):
+        y = margin + (tallest - height) / 2
+        for node in column:
+            boxes[node] = Box(x, y, *sizes[node])
+            y += sizes[node][1] + gap_y
+        x += max(sizes[n][0] for n in column) + gap_x
+    return boxes
+
+
+def arranged(
+    sizes: Mapping[str, tuple[float, float]],
+    edges: Iterable[tuple[str, str]],
+    across: float = 940,
+    gap: float = 22,
+    margin: float = 10,
+) -> dict[str, Box]:
+    """``layers`` of the nodes that are joined; below them the others in rows at most ``across`` wide."""
+    edges = [(a, b) for a, b in edges if a != b]
+    joined = {node for edge in edges for node in edge}
+    boxes = layers({node: size for node, size in sizes.items() if node in joined}, edges)
+    x, y = margin, max((box.y + box.height + gap for box in boxes.values()), default=margin)
+    row_height = 0.0
+    for node in sorted((n for n in sizes if n not in joined), key=lambda n: sizes[n][1]):
+        width, height = sizes[node]
+        if x > margin and x + width > across:
+            x, y, row_height = margin, y + row_height + gap, 0.0
+        boxes[node] = Box(x, y, width, height)
+        x += width + gap
+        row_height = max(row_height, height)
+    return boxes

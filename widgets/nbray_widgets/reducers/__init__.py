@@ -1,0 +1,1 @@
+"""From events to view state. Pure: no widgets, no clock, no threads."""
