@@ -28,6 +28,9 @@ NbrayError
 
 from __future__ import annotations
 
+from contextlib import suppress
+from types import GetSetDescriptorType, MemberDescriptorType
+
 
 class NbrayError(Exception):
     """Base of every error that nbray defines."""
@@ -58,7 +61,8 @@ class RayTaskError(RayError):
         pid: int = 0,
         node: str = "",
     ) -> None:
-        super().__init__(function_name, traceback_str, cause, pid, node)
+        # Not super(): in the types that are the user's too, that would run the constructor of the user's exception.
+        Exception.__init__(self, function_name, traceback_str, cause, pid, node)
         self.function_name = function_name
         self.traceback_str = traceback_str
         self.cause = cause
@@ -85,6 +89,7 @@ class RayTaskError(RayError):
 
 
 _BOTH: dict[type, type | None] = {}
+_SLOTS = (MemberDescriptorType, GetSetDescriptorType)
 
 
 def _both_types(cause_type: type[BaseException]) -> type | None:
@@ -111,9 +116,14 @@ def _both_types(cause_type: type[BaseException]) -> type | None:
         for key, value in getattr(cause, "__dict__", {}).items():
             if key not in ("function_name", "traceback_str", "cause", "pid", "node"):
                 self.__dict__[key] = value
+        # What C-level types (OSError.errno, ...) and __slots__ keep outside __dict__.
+        for base in cause_type.__mro__[:-3]:
+            for key, slot in vars(base).items():
+                if isinstance(slot, _SLOTS) and not key.startswith("__"):
+                    with suppress(Exception):  # read-only, or never set
+                        setattr(self, key, getattr(cause, key))
 
     def __getattr__(self: RayTaskError, attribute: str) -> object:
-        # Attributes that C-level exception types keep outside __dict__ (OSError.errno, ...).
         if attribute.startswith("__") or "cause" not in self.__dict__:
             raise AttributeError(attribute)
         return getattr(self.__dict__["cause"], attribute)

@@ -1,0 +1,167 @@
+"""Failures as bytes: what user code raised, on its way from the executor to whoever calls ``get``.
+
+The record around the exception holds only text and numbers, so it can always be read. The exception inside is pickled apart,
+twice where its constructor may refuse: as it pickles itself, and as type, arguments and attributes, from which it is put
+together without running its ``__init__``. If neither arrives, the text still tells type, message and traceback.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import pickle
+import re
+import traceback
+from typing import Any
+
+from nbray import exceptions
+from nbray.exceptions import RayError, RayTaskError
+from nbray.wire.pickling import dump_function
+
+_RUNTIME = os.path.join(os.path.dirname(os.path.abspath(exceptions.__file__)), "")
+_TEXT_LIMIT = 100_000
+_REPR_LIMIT = 200
+
+
+def dump_error(exception: BaseException, function_name: str, pid: int, node: str) -> bytes:
+    """Pickle a failure. Never raises for what the exception is or does.
+
+    Args:
+        exception: what user code raised, with its traceback.
+        function_name: the function or ``Class.method``.
+        pid: this process. node: hex id of this node.
+    """
+    text = format_remote(exception)
+    # A failure that a nested get handed on: what it was at first, in the words of both.
+    cause = exception.cause if isinstance(exception, RayTaskError) else exception
+    whole, parts = (None, None) if cause is None else (_try_dump(cause), _dump_parts(cause))
+    return pickle.dumps((function_name, text, pid, node, whole, parts), 5)
+
+
+def load_error(data: bytes) -> BaseException:
+    """The exception to raise for a failure. Never raises.
+
+    It is a ``RayTaskError`` that is also an instance of the user's exception type (but not of ``SystemExit`` and the like,
+    which would end the reader). If user code failed with a ``RayError``, such as the death of an actor it asked, it is that
+    error, with the remote traceback as a note.
+    """
+    try:
+        function_name, text, pid, node, whole, parts = pickle.loads(data)
+    except Exception as error:
+        return RayTaskError("unknown", f"its failure cannot be read: {type(error).__name__}: {error}")
+    text = add_source_lines(text)
+    cause = _load_cause(whole, parts)
+    failure = RayTaskError(function_name, text, cause, pid, node)
+    if isinstance(cause, RayError):
+        cause.add_note(str(failure))
+        return cause
+    if not isinstance(cause, Exception):
+        return failure
+    try:
+        return failure.as_instanceof_cause()
+    except Exception:  # the metaclass or the attributes of the user's type
+        return failure
+
+
+# --- the exception itself ------------------------------------------------------------------------------------------
+
+
+def _try_dump(value: Any) -> bytes | None:
+    try:
+        return dump_function(value)
+    except (Exception, SystemExit):
+        return None
+
+
+def _dump_parts(cause: BaseException) -> tuple[bytes, list[bytes], dict[str, bytes]] | None:
+    """Type, arguments and attributes, each on its own, as far as they can be pickled."""
+    kind = type(cause)
+    if (
+        kind.__module__ == "builtins"
+        and not cause.__dict__
+        and all(type(a) in (str, int) for a in cause.args)
+    ):
+        return None
+    pickled_kind = _try_dump(kind)
+    if pickled_kind is None:
+        return None
+    arguments = [_try_dump(argument) or pickle.dumps(_short_repr(argument)) for argument in cause.args]
+    attributes = {name: _try_dump(value) for name, value in cause.__dict__.items()}
+    return pickled_kind, arguments, {name: value for name, value in attributes.items() if value is not None}
+
+
+def _load_cause(
+    whole: bytes | None, parts: tuple[bytes, list[bytes], dict[str, bytes]] | None
+) -> BaseException | None:
+    if whole is not None:
+        try:
+            cause = pickle.loads(whole)
+            if isinstance(cause, BaseException):
+                return cause
+        except (Exception, SystemExit):
+            pass  # typically an __init__ that wants other arguments than args; the parts do without it
+    if parts is None:
+        return None
+    try:
+        kind, arguments = pickle.loads(parts[0]), tuple(map(pickle.loads, parts[1]))
+        made: BaseException = kind.__new__(kind, *arguments)
+        made.args = arguments
+        for name, value in parts[2].items():
+            made.__dict__[name] = pickle.loads(value)
+        return made
+    except (Exception, SystemExit):
+        return None
+
+
+def _short_repr(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__qualname__}>"
+    return text if len(text) <= _REPR_LIMIT else text[:_REPR_LIMIT] + "..."
+
+
+# --- its text ------------------------------------------------------------------------------------------------------
+
+
+def format_remote(exception: BaseException) -> str:
+    """The traceback as text: the user's frames, chained exceptions and groups included, without nbray's own frames."""
+    try:
+        told = traceback.TracebackException.from_exception(exception, compact=True)
+        _trim(told, set())
+        text = "".join(told.format())
+    except Exception as error:  # __str__ and __notes__ are user code
+        text = f"{type(exception).__qualname__} (its traceback cannot be formatted: {type(error).__name__})\n"
+    if len(text) > _TEXT_LIMIT:
+        half = _TEXT_LIMIT // 2
+        text = f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
+    return text
+
+
+def _trim(told: traceback.TracebackException | None, seen: set[int]) -> None:
+    if told is None or id(told) in seen:
+        return
+    seen.add(id(told))
+    told.stack[:] = [frame for frame in told.stack if not frame.filename.startswith(_RUNTIME)]
+    _trim(told.__cause__, seen)
+    _trim(told.__context__, seen)
+    for member in told.exceptions or ():
+        _trim(member, seen)
+
+
+_FRAME_WITHOUT_SOURCE = re.compile(
+    r'^( *(?:\| *)?)File "([^"\n]+)", line (\d+), in [^\n]*\n(?!\1  )', re.MULTILINE
+)
+
+
+def add_source_lines(text: str) -> str:
+    """A traceback with the lines of source that the executor did not have but this process has: notebook cells."""
+
+    def with_source(match: re.Match[str]) -> str:
+        line = linecache.getline(match[2], int(match[3])).strip()
+        return f"{match[0]}{match[1]}  {line}\n" if line else match[0]
+
+    try:
+        return _FRAME_WITHOUT_SOURCE.sub(with_source, text)
+    except Exception:  # loaders of modules are asked for source, and are anybody's code
+        return text

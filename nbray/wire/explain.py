@@ -1,0 +1,264 @@
+"""Why a value cannot be pickled: the way from the value to the part that refuses, in the user's words.
+
+The search pickles parts and goes down into the first that fails, so what it names is what the pickler stumbles
+over. It ends by itself: cycles are followed once, and a clock stops it in the middle of a large part.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import time
+from collections.abc import Iterator
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple
+
+from nbray.wire.pickling import PROTOCOL, CloudPickler, RefCollector
+
+TIME_LIMIT = 1.0
+"""Seconds after which the search says how far it has come."""
+_DEPTH_LIMIT = 30
+
+
+class _Part(NamedTuple):
+    how: str  # how the whole comes to it: "captures the variable 'x'"
+    value: Any
+
+
+class _GivenUp(Exception):
+    """The search has taken too long or gone too deep; the path so far counts."""
+
+
+class _Sink:
+    """A file that forgets what is written, and the clock of the search."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+
+    def write(self, data: Any) -> int:
+        self.check()
+        return len(data)
+
+    def check(self) -> None:
+        if time.monotonic() > self.deadline:
+            raise _GivenUp
+
+
+def explain_unpicklable(value: Any, error: BaseException, what: str | None = None) -> str:
+    """A sentence that names what in ``value`` cannot be pickled, and where the function is that uses it.
+
+    Args:
+        value: what could not be pickled.
+        error: what pickling raised.
+        what: how to call the value, for example "argument 'x' of f". By default its type and name.
+
+    For a function that reads a lock it says: "cannot pickle function 'f' (cell.py:3): it uses the global variable 'lock'
+    (type _thread.lock): TypeError: cannot pickle '_thread.lock' object".
+    """
+    sink = _Sink(time.monotonic() + TIME_LIMIT)
+    path: list[_Part] = []
+    complete = True
+    # What is pickled here goes nowhere, so refs must not take note of it.
+    with RefCollector():
+        try:
+            _search(value, sink, path, {id(value)})
+        except Exception:  # given up, or raised by reprs and reductions of the user's objects
+            complete = False
+    text = f"cannot pickle {what or _describe(value)}"
+    for number, part in enumerate(path):
+        text += f"{': it' if number == 0 else ', which'} {part.how} ({_type_and_place(part.value)})"
+    if path and not complete:
+        text += ", in which something cannot be pickled"
+    return f"{text}: {_first_line(error)}"
+
+
+def _fails(value: Any, sink: _Sink) -> bool:
+    """Whether ``value`` cannot be pickled for a reason of its own."""
+    sink.check()
+    try:
+        CloudPickler(sink, PROTOCOL, buffer_callback=lambda _: False).dump(value)
+    except _GivenUp:
+        raise
+    except Exception:
+        return True
+    return False
+
+
+def _search(value: Any, sink: _Sink, path: list[_Part], visited: set[int]) -> bool:
+    """Put the way from ``value``, which fails, to the culprit at the end of ``path``.
+
+    False if ``value`` fails only because it leads back to something that is looked at already (a cycle): the culprit is
+    elsewhere then, and the path as it was.
+    """
+    if len(path) >= _DEPTH_LIMIT:
+        raise _GivenUp
+    leads_back = False
+    for part in _parts(value):
+        sink.check()
+        if id(part.value) in visited:
+            leads_back = leads_back or not _is_atom(part.value)
+            continue
+        if _is_atom(part.value) or not _fails(part.value, sink):
+            continue
+        visited.add(id(part.value))
+        path.append(part)
+        if _search(part.value, sink, path, visited):
+            return True
+        path.pop()
+        leads_back = True
+    return not leads_back
+
+
+def _is_atom(value: Any) -> bool:
+    return type(value) in (type(None), bool, int, float, complex, str, bytes)
+
+
+# --- what a value is made of ---------------------------------------------------------------------------------------
+
+
+def _parts(value: Any) -> Iterator[_Part]:
+    """What pickling ``value`` pickles, in the order in which a reader would look for it."""
+    if isinstance(value, FunctionType):
+        yield from _function_parts(value)
+    elif isinstance(value, MethodType):
+        yield _Part("is a method of an object", value.__self__)
+        yield _Part("is a method", value.__func__)
+    elif isinstance(value, functools.partial):
+        yield _Part("calls", value.func)
+        for index, item in enumerate(value.args):
+            yield _Part(f"has the argument {index}", item)
+        for name, item in value.keywords.items():
+            yield _Part(f"has the argument {name!r}", item)
+    elif isinstance(value, type):
+        yield from _class_parts(value)
+    elif type(value) in (list, tuple):
+        for index, item in enumerate(value):
+            yield _Part(f"has the item [{index}]", item)
+    elif type(value) in (set, frozenset):
+        for item in value:
+            yield _Part("has the element", item)
+    elif type(value) is dict:
+        for key, item in value.items():
+            yield _Part(f"has the item [{_short(key)}]", item)
+        for key in value:
+            yield _Part("has the key", key)
+    elif not isinstance(value, (BuiltinFunctionType, ModuleType)):
+        yield from _instance_parts(value)
+
+
+def _function_parts(function: FunctionType) -> Iterator[_Part]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            yield _Part(f"captures the variable {name!r}", cell.cell_contents)
+        except ValueError:  # not assigned yet
+            continue
+    for name in sorted(_global_names(function.__code__)):
+        if name in function.__globals__:
+            yield _Part(f"uses the global variable {name!r}", function.__globals__[name])
+    code = function.__code__
+    positional = code.co_varnames[: code.co_argcount]
+    defaults = function.__defaults__ or ()
+    for name, item in zip(positional[len(positional) - len(defaults) :], defaults, strict=True):
+        yield _Part(f"has a default for its parameter {name!r}", item)
+    for name, item in (function.__kwdefaults__ or {}).items():
+        yield _Part(f"has a default for its parameter {name!r}", item)
+    for name, item in function.__dict__.items():
+        yield _Part(f"has the attribute {name!r}", item)
+    for name, item in function.__annotations__.items():
+        yield _Part(f"has an annotation of {name!r}", item)
+
+
+def _global_names(code: CodeType) -> set[str]:
+    """Global variables that the code and the functions inside it read or write."""
+    names = {i.argval for i in dis.get_instructions(code) if i.opname.endswith("_GLOBAL")}
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= _global_names(constant)
+    return names
+
+
+def _class_parts(kind: type) -> Iterator[_Part]:
+    for name, item in list(vars(kind).items()):
+        if name in ("__dict__", "__weakref__", "__module__", "__doc__"):
+            continue
+        if isinstance(item, (staticmethod, classmethod)):
+            item = item.__func__
+        if isinstance(item, property):
+            for accessor in (item.fget, item.fset, item.fdel):
+                if accessor is not None:
+                    yield _Part(f"has the property {name!r}", accessor)
+        elif isinstance(item, FunctionType):
+            yield _Part(f"has the method {name!r}", item)
+        else:
+            yield _Part(f"has the class attribute {name!r}", item)
+    for base in kind.__bases__:
+        yield _Part("has the base class", base)
+
+
+def _instance_parts(value: Any) -> Iterator[_Part]:
+    """What ``__reduce_ex__`` gives: nothing if that is what refuses."""
+    try:
+        reduced = value.__reduce_ex__(PROTOCOL)
+    except Exception:
+        return
+    if not isinstance(reduced, tuple):
+        return
+    rebuild, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+    for layer in state if isinstance(state, tuple) and len(state) == 2 else (state,):
+        if type(layer) is dict:
+            for name, item in layer.items():
+                yield _Part(f"has the attribute {_short(name)}", item)
+        elif layer is not None:
+            yield _Part("has the state", layer)
+    for index, item in enumerate(items or ()):
+        yield _Part(f"has the item [{index}]", item)
+    for key, item in pairs or ():
+        yield _Part(f"has the item [{_short(key)}]", item)
+        yield _Part("has the key", key)
+    for item in arguments:
+        if item is type(value):
+            yield _Part("is an instance of", item)
+        else:
+            yield _Part("is made from", item)
+    yield _Part("is made by", rebuild)
+
+
+# --- words ---------------------------------------------------------------------------------------------------------
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, FunctionType):
+        return f"function {value.__qualname__!r} ({_place(value)})"
+    if isinstance(value, type):
+        return f"class {value.__qualname__!r}"
+    return f"a value of type {_type_name(type(value))}"
+
+
+def _type_and_place(value: Any) -> str:
+    if isinstance(value, FunctionType):
+        return f"function {value.__qualname__!r}, {_place(value)}"
+    if isinstance(value, type):
+        return f"class {value.__qualname__!r}"
+    if isinstance(value, ModuleType):
+        return f"module {value.__name__!r}"
+    return f"type {_type_name(type(value))}"
+
+
+def _place(function: FunctionType) -> str:
+    return f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
+
+
+def _type_name(kind: type) -> str:
+    if kind.__module__ in ("builtins", "__main__"):
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:40] + "..."
+
+
+def _first_line(error: BaseException) -> str:
+    message = str(error).strip()
+    return f"{type(error).__name__}: {message.splitlines()[0]}" if message else type(error).__name__
