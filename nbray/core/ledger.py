@@ -1,0 +1,190 @@
+"""The ledger: which node has what, which lease holds what of it. Pure bookkeeping; who gets what is ``placement``'s."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from nbray.core.ids import ActorId, LeaseId, NodeId, ProcessId
+from nbray.core.messages import RESOURCE_UNIT, Spec
+
+Resources: TypeAlias = "tuple[tuple[str, int], ...]"
+
+
+class Node:
+    __slots__ = ("address", "free", "id", "labels", "leases", "totals")
+
+    def __init__(
+        self, id: NodeId, totals: Mapping[str, int], labels: Mapping[str, str], address: Any
+    ) -> None:
+        self.id = id
+        self.totals = dict(totals)
+        self.free = dict(totals)
+        self.labels = dict(labels)
+        self.address = address
+        self.leases: set[LeaseId] = set()
+
+    def fits(self, asks: Resources) -> bool:
+        free = self.free
+        return all(free.get(name, 0) >= units for name, units in asks if units)
+
+    def could_fit(self, asks: Resources) -> bool:
+        totals = self.totals
+        return all(totals.get(name, 0) >= units for name, units in asks if units)
+
+    def room_after(self, asks: Resources) -> float:
+        """The share of the scarcest resource that stays free."""
+        shares = ((self.free[name] - units) / self.totals[name] for name, units in asks if units)
+        return min(shares, default=0.0)
+
+
+class Lease:
+    """``parent`` is the lease under which the task that asked for it runs; ``job`` the driver whose work it is in the end."""
+
+    __slots__ = (
+        "actor", "children", "depth", "epoch", "granted", "holds", "id", "job", "lent", "node", "owner", "parent",
+        "process", "spec",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        id: LeaseId,
+        node: Node,
+        owner: ProcessId,
+        spec: Spec,
+        parent: LeaseId | None,
+        job: ProcessId,
+        depth: int,
+    ) -> None:
+        self.id = id
+        self.node = node
+        self.owner = owner
+        self.spec = spec
+        self.holds: Resources = tuple((name, units) for name, units in spec[0] if units)
+        self.parent = parent
+        self.job = job
+        self.depth = depth
+        self.actor: ActorId | None = None
+        self.epoch = 0
+        self.granted = False
+        self.lent = False
+        self.children = 0  # leases whose parent this is
+        self.process: ProcessId | None = None
+
+
+class Ledger:
+    """Law: on every node ``free = total - what its leases hold and have not lent``."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[NodeId, Node] = {}
+        self.leases: dict[LeaseId, Lease] = {}
+        self.active: Counter[ProcessId] = Counter()  # leases that hold something and have not lent it, by job
+        # What can be asked back: granted lanes that are not lent, by holder and spec.
+        self.holders: dict[tuple[ProcessId, Spec], set[LeaseId]] = {}
+
+    def feasible(self, asks: Resources) -> bool:
+        return any(node.could_fit(asks) for node in self.nodes.values())
+
+    def choose(self, asks: Resources, barred: NodeId | None) -> Node | None:
+        """The node with the most room for it; a node with GPUs last if none is asked for."""
+        gpu = any(name == "GPU" and units for name, units in asks)
+        best: Node | None = None
+        best_score: tuple[bool, float, int] | None = None
+        for node in self.nodes.values():
+            if node.id == barred or not node.fits(asks):
+                continue
+            score = (not gpu and node.totals.get("GPU", 0) > 0, -node.room_after(asks), len(node.leases))
+            if best_score is None or score < best_score:
+                best, best_score = node, score
+        return best
+
+    def open(self, lease: Lease) -> None:
+        self.leases[lease.id] = lease
+        lease.node.leases.add(lease.id)
+        parent = self.parent_of(lease)
+        if parent is not None:
+            parent.children += 1
+        self.take(lease)
+
+    def close(self, lease: Lease) -> None:
+        if not lease.lent:
+            self.release(lease)
+        del self.leases[lease.id]
+        lease.node.leases.discard(lease.id)
+        parent = self.parent_of(lease)
+        if parent is not None:
+            parent.children -= 1
+
+    def parent_of(self, lease: Lease) -> Lease | None:
+        return self.leases.get(lease.parent) if lease.parent is not None else None
+
+    def take(self, lease: Lease) -> None:
+        free = lease.node.free
+        for name, units in lease.holds:
+            free[name] = free.get(name, 0) - units
+        if lease.holds:
+            self.active[lease.job] += 1
+        if lease.granted:
+            self.list_holder(lease)
+
+    def release(self, lease: Lease) -> None:
+        free = lease.node.free
+        for name, units in lease.holds:
+            free[name] += units
+        if lease.holds:
+            self.active[lease.job] -= 1
+            if not self.active[lease.job]:
+                del self.active[lease.job]
+        leases = self.holders.get((lease.owner, lease.spec))
+        if leases is not None:
+            leases.discard(lease.id)
+            if not leases:
+                del self.holders[lease.owner, lease.spec]
+
+    def list_holder(self, lease: Lease) -> None:
+        if lease.actor is None and not lease.lent:
+            self.holders.setdefault((lease.owner, lease.spec), set()).add(lease.id)
+
+    def totals(self) -> dict[str, int]:
+        return add_up(node.totals for node in self.nodes.values())
+
+    def available(self) -> dict[str, int]:
+        free = add_up(
+            {name: max(units, 0) for name, units in node.free.items()} for node in self.nodes.values()
+        )
+        return {name: units for name, units in free.items() if units}
+
+    def validate(self) -> None:
+        active: Counter[ProcessId] = Counter()
+        children: Counter[LeaseId | None] = Counter(lease.parent for lease in self.leases.values())
+        holders: dict[tuple[ProcessId, Spec], set[LeaseId]] = {}
+        for lease in self.leases.values():
+            assert self.nodes[lease.node.id] is lease.node
+            assert lease.id in lease.node.leases
+            assert lease.children == children[lease.id]
+            active[lease.job] += bool(lease.holds) and not lease.lent
+            if lease.granted and not lease.lent and lease.actor is None:
+                holders.setdefault((lease.owner, lease.spec), set()).add(lease.id)
+        assert self.active == +active
+        assert self.holders == holders
+        for node in self.nodes.values():
+            held = add_up(dict(self.leases[id_].holds) for id_ in node.leases if not self.leases[id_].lent)
+            for name in {*node.totals, *node.free, *held}:
+                assert node.free.get(name, 0) == node.totals.get(name, 0) - held.get(name, 0), (name, node.id)
+
+
+def add_up(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for part in parts:
+        total.update(part)
+    return dict(total)
+
+
+def readable(resources: Iterable[tuple[str, int]]) -> str:
+    """``{CPU: 2, GPU: 0.5}`` for an error's text."""
+    return (
+        "{"
+        + ", ".join(f"{name}: {units / RESOURCE_UNIT:g}" for name, units in sorted(resources) if units)
+        + "}"
+    )

@@ -1,0 +1,458 @@
+"""Placement: who gets which lease where. Pure: events in, effects out; no clock, no I/O.
+
+A lease id is used once and every attempt has its own, so what comes late or twice about an ended one is ignored.
+
+Who is served first:
+
+1. What needs room to start but holds nothing then, such as a default actor: it takes nothing from anybody.
+2. Children of a blocked task whose lent slot no child of its own uses yet (a *claim*): recursion goes depth first.
+3. The job that has the fewest leases in use; a *job* is a driver with everything that its tasks submit in turn.
+4. Within a job the deepest, so a tree of tasks is finished before it is widened; then the one who waits longest.
+
+A large shape does not starve behind small ones: passed over more than ``PATIENCE`` times, it gets a node reserved, and what
+is free there waits for it. Claims pass a reservation (the task that must end first may be their parent).
+
+Only ``unlend`` may oversubscribe a node: a task goes on when its value is there, whether or not its slot was taken meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from nbray.core.ids import ActorId, LeaseId, NodeId, ProcessId
+from nbray.core.ledger import Lease, Ledger, Node, add_up, readable
+from nbray.core.messages import Loss, Message, Spec
+from nbray.core.waiting import Shape, ShapeKey, WaitingList, Want
+
+PATIENCE = 4  # placements of others that a waiting shape lets pass
+ATTEMPTS = 3  # placements of one want that may fail in a row before its owner is told
+
+
+class Place(NamedTuple):
+    """Start an executor for this lease on that node; with an actor, one that becomes its incarnation ``epoch``."""
+
+    lease: LeaseId
+    node: NodeId
+    spec: Spec
+    owner: ProcessId
+    actor: ActorId | None
+    epoch: int
+
+
+class End(NamedTuple):
+    """The lease is over: let its executor go, or kill it."""
+
+    lease: LeaseId
+    node: NodeId
+    kill: bool
+
+
+class Tell(NamedTuple):
+    to: ProcessId
+    message: Message
+
+
+class ActorLost(NamedTuple):
+    """An incarnation ended, or could not be placed (kind "infeasible")."""
+
+    actor: ActorId
+    epoch: int
+    loss: Loss
+
+
+Effect: TypeAlias = "Place | End | Tell | ActorLost"
+
+
+class Placement:
+    """The machine. Feed it events, then ``drain()`` the effects.
+
+    Args:
+        fixed: the pool cannot grow, so what no node can ever hold is refused at once instead of waiting for such a node.
+    """
+
+    def __init__(self, fixed: bool = False) -> None:
+        self.fixed = fixed
+        self.ledger = Ledger()
+        self._waiting = WaitingList()
+        self._wants: dict[tuple[ProcessId, Spec], Want] = {}
+        self._actors: dict[ActorId, Want] = {}
+        self._actor_leases: dict[ActorId, LeaseId] = {}
+        self._origin: dict[ProcessId, tuple[ProcessId, int]] = {}  # job and depth of what an executor submits
+        self._asked: dict[ProcessId, int] = {}  # leases asked back and not yet returned
+        self._reservation: tuple[NodeId, ShapeKey] | None = None
+        self._effects: list[Effect] = []
+        self._last_lease = 0
+
+    def drain(self) -> list[Effect]:
+        """Place what can be placed; the effects since the last call, in the order in which they are to happen."""
+        self._pump()
+        self._reclaim()
+        effects, self._effects = self._effects, []
+        return effects
+
+    # --- nodes -----------------------------------------------------------------------------------------------------
+    def add_node(
+        self,
+        id: NodeId,
+        totals: Mapping[str, int],
+        labels: Mapping[str, str] | None = None,
+        address: Any = None,
+    ) -> None:
+        """A node is there. ``totals`` in ``RESOURCE_UNIT`` units."""
+        if id in self.ledger.nodes:
+            self.remove_node(id, "its agent started anew")
+        self.ledger.nodes[id] = Node(id, totals, labels or {}, address)
+        self._waiting.unblock()
+
+    def remove_node(self, id: NodeId, text: str) -> None:
+        """A node is gone: holders learn it, and what was being placed there is placed elsewhere."""
+        node = self.ledger.nodes.get(id)
+        if node is None:
+            return
+        loss: Loss = ("node", text, 0, 0, "")
+        for lease in sorted(node.leases):
+            self._lose(self.ledger.leases[lease], loss, charge=False)
+        del self.ledger.nodes[id]
+        if self._reservation is not None and self._reservation[0] == id:
+            self._cancel_reservation()
+        if self.fixed:
+            for want in self._waiting.all():
+                if not self.ledger.feasible(want.asks):
+                    self._refuse(want)
+
+    # --- owners ----------------------------------------------------------------------------------------------------
+    def want(self, owner: ProcessId, spec: Spec, n: int, parent: LeaseId | None = None) -> None:
+        """``owner`` has ``n`` leases of that spec to come. Absolute: it replaces what the owner wanted before.
+
+        Args:
+            parent: the lease under which the asking task runs.
+        """
+        want = self._wants.get((owner, spec))
+        if want is None:
+            if n <= 0:
+                return
+            want = self._wants[owner, spec] = Want(owner, spec, spec[0])
+        waited, before = want.unmet > 0, (want.parent, want.job, want.depth)
+        origin = self._origin_of(owner, parent)
+        if before != origin:
+            self._waiting.remove(want)
+            want.parent, want.job, want.depth = origin
+        want.wanted = max(n, want.placing)  # what is on its way will come, wanted or not
+        if not want.unmet:
+            self._met(want)
+        elif not waited or before != origin:
+            self._enqueue(want)
+
+    def want_actor(self, owner: ProcessId, actor: ActorId, epoch: int, asks: Spec, holds: Spec) -> None:
+        """A place for an actor's incarnation. ``asks`` must be free on the node, ``holds`` is what it keeps."""
+        self.end_actor(actor)
+        want = self._actors[actor] = Want(owner, holds, asks[0])
+        want.actor, want.epoch, want.wanted = actor, epoch, 1
+        want.parent, want.job, want.depth = self._origin_of(owner, None)
+        self._enqueue(want)
+
+    def end_actor(self, actor: ActorId) -> None:
+        """The actor needs no place any more; a process that is it is killed."""
+        want = self._actors.pop(actor, None)
+        lease = self._actor_leases.get(actor)
+        if lease is not None:
+            self._end(self.ledger.leases[lease], kill=True)
+        elif want is not None:
+            want.wanted = 0
+            self._met(want)
+
+    def give(self, owner: ProcessId, lease: LeaseId) -> None:
+        """The owner is done with the lease."""
+        held = self.ledger.leases.get(lease)
+        if held is not None and held.owner == owner and held.actor is None and held.granted:
+            self._end(held, kill=False)
+
+    def lend(self, process: ProcessId, lease: LeaseId) -> None:
+        """The lane's task blocks: others may use its resources, its own children first. Actors never lend."""
+        held = self.ledger.leases.get(lease)
+        if held is None or held.lent or held.actor is not None or process not in (held.process, held.owner):
+            return
+        self.ledger.release(held)
+        held.lent = True
+        self._waiting.unblock()
+        self._claims(held)
+
+    def unlend(self, process: ProcessId, lease: LeaseId) -> None:
+        """The lane's task goes on and has its resources back at once, even if that is more than there are."""
+        held = self.ledger.leases.get(lease)
+        if held is None or not held.lent or process not in (held.process, held.owner):
+            return
+        held.lent = False
+        self.ledger.take(held)
+        self._claims(held)
+
+    def process_gone(self, process: ProcessId) -> None:
+        """A process ended: what it wanted is forgotten, lanes it held are killed. Its actors are the directory's affair."""
+        for group in [group for group in self._wants if group[0] == process]:
+            want = self._wants.pop(group)
+            want.wanted = want.placing
+            self._met(want)
+        for lease in [lease for lease in self.ledger.leases.values() if lease.owner == process]:
+            if lease.actor is None:
+                self._end(lease, kill=True)
+        self._origin.pop(process, None)
+        self._asked.pop(process, None)
+
+    # --- the nodes' answers ------------------------------------------------------------------------------------------
+    def granted(self, lease: LeaseId, address: tuple[Any, ...]) -> None:
+        """The lease's executor is ready at ``address`` (its first field is the process)."""
+        held = self.ledger.leases.get(lease)
+        if held is None or held.granted:
+            return
+        held.granted = True
+        held.process = ProcessId(address[0])
+        self._origin[held.process] = (held.job, held.depth + 1)
+        want = self._actors[held.actor] if held.actor is not None else self._wants[held.owner, held.spec]
+        want.placing -= 1
+        want.wanted -= 1
+        want.failures = 0
+        if held.actor is None:
+            self._met(want)
+            self.ledger.list_holder(held)
+            self._effects.append(Tell(held.owner, ("granted", lease, held.spec, address)))
+
+    def exited(self, lease: LeaseId, loss: Loss) -> None:
+        """The lease's executor ended, or could not be started."""
+        held = self.ledger.leases.get(lease)
+        if held is not None:
+            self._lose(held, loss, charge=True)
+
+    # --- views -----------------------------------------------------------------------------------------------------
+    def demand(self) -> dict[str, int]:
+        """What waits, in units, for a cluster that can grow."""
+        return add_up({name: units * want.unmet for name, units in want.asks} for want in self._waiting.all())
+
+    def validate(self) -> None:
+        """Assert the laws; tests call it after every step."""
+        self.ledger.validate()
+        leases = self.ledger.leases
+        placing: Counter[Any] = Counter(
+            lease.actor if lease.actor is not None else (lease.owner, lease.spec)
+            for lease in leases.values()
+            if not lease.granted
+        )
+        waiting = Counter(id(want) for want in self._waiting.all())
+        for key, want in [*self._wants.items(), *self._actors.items()]:
+            assert 0 <= want.placing == placing.pop(key, 0) <= want.wanted
+            assert waiting.pop(id(want), 0) == (want.unmet > 0)
+            assert want.parent is None or not want.unmet or want.parent in leases
+        assert not placing
+        assert not waiting
+        for shape in self._waiting.shapes.values():
+            for want in shape.claims:
+                assert want.unmet > 0
+                assert want.parent is not None
+                assert leases[want.parent].lent
+                assert not leases[want.parent].children
+            if shape.blocked:
+                assert self.ledger.choose(shape.asks, self._barred(shape)) is None
+
+    # --- the queue -------------------------------------------------------------------------------------------------
+    def _origin_of(self, owner: ProcessId, parent: LeaseId | None) -> tuple[LeaseId | None, ProcessId, int]:
+        held = self.ledger.leases.get(parent) if parent is not None else None
+        if held is not None:
+            return held.id, held.job, held.depth + 1
+        return None, *self._origin.get(owner, (owner, 0))
+
+    def _enqueue(self, want: Want) -> None:
+        if self.fixed and self.ledger.nodes and not self.ledger.feasible(want.asks):
+            self._refuse(want)
+            return
+        if want.parent is not None and want.parent not in self.ledger.leases:
+            want.parent = None
+        self._waiting.add(want)
+        if want.parent is not None:
+            self._claims(self.ledger.leases[want.parent])
+
+    def _met(self, want: Want) -> None:
+        if not want.unmet:
+            self._waiting.remove(want)
+        if not want.wanted and want.actor is None:
+            self._wants.pop((want.owner, want.spec), None)
+
+    def _claims(self, parent: Lease) -> None:
+        """Recompute who has a claim to the slot that ``parent`` lent."""
+        claim = parent.lent and not parent.children
+        for want in self._waiting.children(parent.id):
+            shape = self._waiting.shapes[want.shape]
+            if claim:
+                shape.claims[want] = None
+                shape.blocked = False  # a claim may pass the reservation that blocked the others
+            else:
+                shape.claims.pop(want, None)
+
+    def _pump(self) -> None:
+        while True:
+            best: tuple[tuple[int, int, int], Want, bool] | None = None
+            for shape in [shape for shape in self._waiting.shapes.values() if not shape.blocked]:
+                candidate = self._candidate(shape)
+                if candidate is not None and (best is None or candidate < best):
+                    best = candidate
+            if best is None:
+                return
+            _, want, claim = best
+            shape = self._waiting.shapes[want.shape]
+            node = self.ledger.choose(want.asks, None if claim else self._barred(shape))
+            if node is None:
+                shape.blocked = True
+            else:
+                self._place(want, node, claim)
+
+    def _candidate(self, shape: Shape) -> tuple[tuple[int, int, int], Want, bool] | None:
+        if shape.claims:
+            want = next(reversed(shape.claims))
+            return (-1, -want.depth, want.ticket), want, True
+        heads = shape.heads()
+        if heads:
+            # What holds nothing takes nothing from anybody: first.
+            rank = self.ledger.active if shape.holds else dict.fromkeys((want.job for want in heads), -2)
+            return min(((rank[want.job], -want.depth, want.ticket), want, False) for want in heads)
+        del self._waiting.shapes[shape.asks, shape.holds]
+        if self._reservation is not None and self._reservation[1] == (shape.asks, shape.holds):
+            self._cancel_reservation()
+        return None
+
+    def _barred(self, shape: Shape) -> NodeId | None:
+        """The node that is reserved for another shape. What holds nothing takes nothing away from it."""
+        if self._reservation is None or self._reservation[1] == (shape.asks, shape.holds) or not shape.holds:
+            return None
+        return self._reservation[0]
+
+    def _place(self, want: Want, node: Node, claim: bool) -> None:
+        shape = self._waiting.shapes[want.shape]
+        self._last_lease += 1
+        lease = Lease(
+            LeaseId(self._last_lease), node, want.owner, want.spec, want.parent, want.job, want.depth
+        )
+        lease.actor, lease.epoch = want.actor, want.epoch
+        want.placing += 1
+        self._waiting.remove(want)
+        self.ledger.open(lease)
+        parent = self.ledger.parent_of(lease)
+        if parent is not None:
+            self._claims(parent)
+        if want.actor is not None:
+            self._actor_leases[want.actor] = lease.id
+        if want.unmet:
+            self._enqueue(want)
+        shape.passed = 0
+        if self._reservation is not None and self._reservation[1] == want.shape:
+            self._cancel_reservation()
+        elif lease.holds and not claim:
+            self._passed_by(shape)
+        self._effects.append(Place(lease.id, node.id, lease.spec, lease.owner, lease.actor, lease.epoch))
+
+    def _passed_by(self, served: Shape) -> None:
+        for shape in self._waiting.shapes.values():
+            if shape is served or not shape.blocked or not shape.heads():
+                continue
+            shape.passed += 1
+            if shape.passed > PATIENCE and self._reservation is None:
+                fitting = [node for node in self.ledger.nodes.values() if node.could_fit(shape.asks)]
+                if fitting:
+                    node = max(fitting, key=lambda node: node.room_after(shape.asks))
+                    self._reservation = (node.id, (shape.asks, shape.holds))
+
+    def _cancel_reservation(self) -> None:
+        self._reservation = None
+        self._waiting.unblock()
+
+    # --- ends ------------------------------------------------------------------------------------------------------
+    def _end(self, lease: Lease, kill: bool) -> None:
+        self.ledger.close(lease)
+        self._waiting.orphan(lease.id)
+        if lease.actor is not None:
+            self._actor_leases.pop(lease.actor, None)
+            self._actors.pop(lease.actor, None)
+        else:
+            if not lease.granted and (want := self._wants.get((lease.owner, lease.spec))) is not None:
+                want.placing -= 1
+            if self._asked.get(lease.owner, 0) > 0:
+                self._asked[lease.owner] -= 1
+        parent = self.ledger.parent_of(lease)
+        if parent is not None:
+            self._claims(parent)
+        self._waiting.unblock()
+        self._effects.append(End(lease.id, lease.node.id, kill))
+
+    def _lose(self, lease: Lease, loss: Loss, charge: bool) -> None:
+        self._end(lease, kill=True)
+        if lease.actor is not None:
+            self._effects.append(ActorLost(lease.actor, lease.epoch, loss))
+        elif lease.granted:
+            self._effects.append(Tell(lease.owner, ("lost", lease.id, loss)))
+        elif (want := self._wants.get((lease.owner, lease.spec))) is not None:
+            want.failures += charge
+            self._waiting.remove(want)
+            if want.failures < ATTEMPTS:
+                self._enqueue(want)
+            else:
+                self._refuse(want, f"its executor could not be started: {loss[1]!s}")
+
+    def _refuse(self, want: Want, text: str = "") -> None:
+        if not text:
+            nodes = sorted({readable(node.totals.items()) for node in self.ledger.nodes.values()})
+            there = "the pool's nodes have " + ", ".join(nodes) if nodes else "the pool has no node"
+            text = f"asked for {readable(want.asks)}, which no node can ever hold: {there}"
+        want.wanted = want.placing
+        self._met(want)
+        if want.actor is not None:
+            self._actors.pop(want.actor, None)
+            self._effects.append(ActorLost(want.actor, want.epoch, ("infeasible", text, 0, 0, "")))
+        else:
+            self._effects.append(Tell(want.owner, ("infeasible", want.spec, text)))
+
+    # --- asking back -----------------------------------------------------------------------------------------------
+    def _reclaim(self) -> None:
+        """Ask those who hold what others wait for; tell them again only when the number grows or nobody waits any more.
+
+        Who wants no more of a spec himself will have idle leases of it, now or soon: he is asked for all that is missing. Who
+        has a backlog of his own is asked for one, and only by somebody who has nothing or whose job has fewer by two: otherwise
+        two busy owners would take leases from each other without end.
+        """
+        due: Counter[ProcessId] = Counter()
+        for shape in self._waiting.shapes.values():
+            for want in shape.heads():
+                self._ask_for(want, due)
+        for owner, n in due.items():
+            if n > self._asked.get(owner, 0):
+                self._asked[owner] = n
+                self._effects.append(Tell(owner, ("reclaim", n)))
+        for owner in [owner for owner in self._asked if owner not in due]:
+            if self._asked.pop(owner):
+                self._effects.append(Tell(owner, ("reclaim", 0)))
+
+    def _ask_for(self, want: Want, due: Counter[ProcessId]) -> None:
+        own = (want.owner, want.spec) if want.actor is None else None
+        asks = dict(want.asks)
+        busy: list[tuple[int, ProcessId]] = []
+        for (owner, spec), leases in self.ledger.holders.items():
+            shares = [
+                -(-asks[name] * want.unmet // units) for name, units in spec[0] if units and name in asks
+            ]
+            if not shares or (owner, spec) == own:
+                continue
+            backlog = self._wants.get((owner, spec))
+            if backlog is None or not backlog.unmet:
+                due[owner] = max(due[owner], min(max(shares), len(leases)))
+            elif self._should_yield(leases, want, own):
+                busy.append((len(leases), owner))
+        if busy:
+            richest = max(busy)[1]
+            due[richest] = max(due[richest], 1)
+
+    def _should_yield(self, leases: set[LeaseId], want: Want, own: tuple[ProcessId, Spec] | None) -> bool:
+        mine = self.ledger.holders.get(own, ()) if own is not None else ()
+        if not mine:
+            return True
+        job = self.ledger.leases[next(iter(leases))].job
+        if job != want.job:
+            return self.ledger.active[job] > self.ledger.active[want.job] + 1
+        return len(leases) > len(mine) + 1
