@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from executor.support import NodeDirs
+
+
+@pytest.fixture
+def dirs() -> Iterator[NodeDirs]:
+    """Not below ``tmp_path``: a Unix socket's path must be short."""
+    top = Path(tempfile.mkdtemp(prefix="nbray-"))
+    made = NodeDirs(top / "session", top / "store")
+    (made.session / "log").mkdir(parents=True)
+    made.store.mkdir()
+    yield made
+    shutil.rmtree(top)
