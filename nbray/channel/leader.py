@@ -13,28 +13,36 @@ sleeps without time-out, so an idle process uses no CPU.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
 
+from nbray.channel.interrupts import Interrupts
 from nbray.channel.reactor import Reactor
 
 PARK = 0.004
 QUIET = 0.02
 #: How often a background leader without traffic does its housekeeping, seconds.
 TICK = 1.0
+#: Seconds after which the background thread looks whether an asyncio loop still serves.
+_STUCK = 0.25
 
 
 class Leadership:
     """
     Args:
         reactor: what is polled.
+        interrupts: Ctrl-C ends ``run_until`` of the main thread, between two steps.
         flush: called before each poll and by the parked thread: sends what was held back to be batched.
         tick: called about every ``TICK`` seconds.
     """
 
-    def __init__(self, reactor: Reactor, flush: Callable[[], None], tick: Callable[[], None]) -> None:
+    def __init__(
+        self, reactor: Reactor, interrupts: Interrupts, flush: Callable[[], None], tick: Callable[[], None]
+    ) -> None:
         self._reactor = reactor
+        self._interrupts = interrupts
         self._flush = flush
         self._tick = tick
         self._leading = threading.Lock()
@@ -48,6 +56,8 @@ class Leadership:
         self._thread: threading.Thread | None = None
         self._closing = False
         self._ticked = time.monotonic()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._on_served: Callable[[], None] = lambda: None
 
     # -- foreground ------------------------------------------------------------------------------------------------
 
@@ -58,15 +68,23 @@ class Leadership:
         """
         if done():
             return True
+        main = self._interrupts.enter()
+        try:
+            return self._wait(done, deadline, main)
+        finally:
+            if main:
+                self._interrupts.leave()
+
+    def _wait(self, done: Callable[[], bool], deadline: float | None, main: bool) -> bool:
         if deadline is not None and deadline <= time.monotonic():
             self._flush()
             if self._leading.acquire(False):
                 self._lead_once()
             return done()
-        while not self._closing:
+        while not self._closing and not (main and self._interrupts.pending):
             if self._leading.acquire(False) or self._depose():
                 try:
-                    if self._lead(done, deadline):
+                    if self._lead(done, deadline, main):
                         return True
                 finally:
                     self._step_down()
@@ -95,14 +113,14 @@ class Leadership:
         finally:
             self._wanted -= 1
 
-    def _lead(self, done: Callable[[], bool], deadline: float | None) -> bool:
+    def _lead(self, done: Callable[[], bool], deadline: float | None, main: bool) -> bool:
         step, flush = self._reactor.step, self._flush
         patience = QUIET
         while True:
             flush()
             if done():
                 return True
-            if self._closing:
+            if self._closing or (main and self._interrupts.pending):
                 return False
             if deadline is not None:
                 left = deadline - time.monotonic()
@@ -156,6 +174,48 @@ class Leadership:
                 return
             gate.release()
 
+    # -- an asyncio loop in the foreground --------------------------------------------------------------------------
+
+    def serve_from(self, loop: asyncio.AbstractEventLoop, served: Callable[[], None]) -> None:
+        """From here on ``loop``, running on this thread, polls; ``served`` is called on it whenever something came."""
+
+        def ready() -> None:
+            if self._leading.acquire(False):
+                try:
+                    self._reactor.step(0)
+                finally:
+                    self._step_down()
+            self._flush()
+            served()
+
+        self._loop = loop
+        self._on_served = served
+        self._noise()
+        loop.add_reader(self._reactor.fileno(), ready)
+
+    def leave_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.remove_reader(self._reactor.fileno())
+        self._loop = None
+
+    def nudge(self) -> None:
+        """Something was held back to be batched: a loop flushes it after what runs now, others flush before they poll."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._flush)
+
+    def _watch_loop(self, seen: int) -> int:
+        """The background thread beside a loop: serves only when user code has kept the loop from it for long."""
+        self._alarm.acquire(timeout=_STUCK)
+        self._maybe_tick()
+        if self._turns == seen and self._loop is not None and self._leading.acquire(False):
+            try:
+                served = self._reactor.step(0)
+            finally:
+                self._leading.release()
+            if served:
+                self._flush()
+                self._loop.call_soon_threadsafe(self._on_served)
+        return self._turns
+
     # -- background ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -163,13 +223,17 @@ class Leadership:
         self._thread = threading.Thread(target=self._background, name="nbray-io", daemon=True)
         self._thread.start()
 
-    @property
-    def started(self) -> bool:
-        return self._thread is not None
+    def ensure_background(self) -> None:
+        """Start the background thread if it does not run yet."""
+        if self._thread is None and not self._closing:
+            self.start()
 
     def _background(self) -> None:
         seen = -1
         while not self._closing:
+            if self._loop is not None:
+                seen = self._watch_loop(seen)
+                continue
             if self._leading.locked() and self._quiet:
                 # Set the flag first, then look again: a leader that hears traffic between the two releases the alarm.
                 self._asleep = True
@@ -181,6 +245,7 @@ class Leadership:
             if self._closing:
                 return
             self._flush()
+            self._maybe_tick()
             if self._turns != seen:
                 seen = self._turns
                 continue

@@ -1,0 +1,337 @@
+"""The owner's side of actors: creating them, calling them, and what becomes of their calls."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from nbray import events
+from nbray.channel.connection import Connection
+from nbray.core import actors as actor_effects
+from nbray.core import messages as m
+from nbray.core.actors import ALIVE, DEAD, ActorCalls
+from nbray.core.calls import Call, Function
+from nbray.core.ids import Address
+from nbray.core.messages import Loss
+from nbray.core.ownership import Entry, with_refs
+from nbray.exceptions import ActorDiedError, ActorUnavailableError, ActorUnschedulableError, RayError, RaySystemError
+from nbray.owner.guards import ActorLife, Guard
+from nbray.wire.errors import load_error
+
+if TYPE_CHECKING:
+    from nbray.owner.owner import Owner
+
+#: Calls that wait to go in one message before the message goes.
+_BATCH = 128
+
+
+class Creation:
+    """An actor that waits for its constructor's arguments. Stands where a call has its pool."""
+
+    __slots__ = ("actors", "machine", "spec", "options", "class_name")
+
+    def __init__(self, actors: Actors, machine: ActorCalls, options: Any, class_name: str) -> None:
+        self.actors = actors
+        self.machine = machine
+        self.options = options
+        self.class_name = class_name
+
+    def resolved(self, call: Call) -> None:
+        self.actors.announce(self, call)
+
+
+class Queue:
+    """Stands where a task's call has its lane pool: the actor whose queue may move on."""
+
+    __slots__ = ("machine",)
+
+    def __init__(self, machine: ActorCalls) -> None:
+        self.machine = machine
+
+    def resolved(self, call: Call) -> None:
+        self.machine.pump()
+
+
+class Actors:
+    """Under the owner's lock throughout, but for ``create``, ``call``, ``kill`` and ``named``, which take it."""
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.effects: list[tuple[Any, ...]] = []
+        self.machines: dict[bytes, ActorCalls] = {}
+        self.unsent: dict[ActorCalls, list[Call]] = {}
+        self._queues: dict[ActorCalls, Queue] = {}
+        self._methods: dict[tuple[str, str], Function] = {}
+        self._creations: dict[bytes, Call] = {}
+        self._requests = itertools.count(1)
+        self._answers: dict[int, tuple[Any, ...] | None] = {}
+
+    # -- creating --------------------------------------------------------------------------------------------------
+
+    def create(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any) -> Entry:
+        """Create an actor; answers the entry that lives as long as somebody has a handle."""
+        owner = self.owner
+        payload, slots, refs, guard = owner.arguments(args, kwargs)
+        sequence, actor_id = owner.new_id()
+        entry = owner.entry_type(owner.process, sequence)
+        entry.guard = Guard()
+        entry.guard.life = ActorLife(owner.garbage, actor_id)
+        with owner.lock:
+            if owner.closed:
+                raise RaySystemError("nbray was shut down; init() starts it again")
+            owner.canonical[actor_id] = entry
+            machine = self.machines[actor_id] = ActorCalls(actor_id, self.effects, function.name)
+            creation = Creation(self, machine, options, function.name)
+            call = Call(sequence, function, payload, slots, [], refs, guard, creation, 0, False)
+            # Restarts need the arguments again, so they live as long as the actor.
+            self._creations[actor_id] = call
+            owner.feed.append((events.ACTOR, time.time(), actor_id, function.name, options.name or "", "pending", 0, b"", ""))
+            if slots:
+                owner.depend(call)
+            if call.ended:
+                self._creation_failed(machine, call)
+            elif not call.missing:
+                self.announce(creation, call)
+            owner.carry_out()
+        return entry
+
+    def announce(self, creation: Creation, call: Call) -> None:
+        """Its arguments are there: placement takes over."""
+        owner = self.owner
+        if call.ended:
+            self._creation_failed(creation.machine, call)
+            return
+        function = call.function
+        blob = function.blob
+        if function.refs is not None and function.refs.contained:
+            blob = with_refs(blob, self._lend(function.refs.contained))
+        payload = with_refs(call.payload, self._lend(call.refs)) if call.refs else call.payload
+        slots = []
+        for key, entry in call.slots:
+            inside = entry.guard.contained if entry.guard is not None else ()
+            slots.append((key, with_refs(entry.value, self._lend(inside)) if inside else entry.value))
+        options = creation.options
+        packed = msgpack.packb(
+            (function.name, blob, payload, slots, options.max_concurrency or 0, tuple(owner.address), tuple(options.env))
+        )
+        owner.send_up(
+            ("actor_new", creation.machine.actor_id, options.placing_spec, packed,
+             {"held": options.held_spec, "max_restarts": options.max_restarts, "name": options.name or "",
+              "namespace": options.namespace or "", "get_if_exists": False, "lifetime": options.lifetime or "",
+              "class_name": function.name, "handle": self._handle(creation.machine.actor_id, options.meta)})
+        )  # fmt: skip
+
+    def _handle(self, actor_id: bytes, meta: bytes) -> bytes:
+        packed: bytes = msgpack.packb((actor_id, tuple(self.owner.address), meta))
+        return packed
+
+    def _lend(self, entries: Any) -> tuple[Any, ...]:
+        """Wire refs without holds: whoever gets them asks for its own, while we keep ours as long as the actor lives."""
+        refs = []
+        for entry in entries:
+            self.owner.canonical[entry.id] = entry
+            refs.append((entry.id, tuple(entry.owner or self.owner.address), None, False))
+        return tuple(refs)
+
+    def _creation_failed(self, machine: ActorCalls, call: Call) -> None:
+        value = next(entry.value for _, entry in call.slots if entry.failed)
+        machine.changed(DEAD, machine.epoch + 1, None, ("init", value[1], 0, 0, ""))
+
+    def dropped(self, actor_id: bytes) -> None:
+        """The last handle anywhere is gone."""
+        self.owner.send_up(("actor_drop", actor_id))
+
+    # -- calling ---------------------------------------------------------------------------------------------------
+
+    def machine(self, entry: Entry) -> ActorCalls:
+        """The machine for an actor; a handle that came from elsewhere starts watching it."""
+        actor_id = entry.id
+        machine = self.machines.get(actor_id)
+        if machine is None:
+            machine = self.machines[actor_id] = ActorCalls(actor_id, self.effects)
+            self.owner.send_up(("actor_watch", actor_id))
+        return machine
+
+    def call(
+        self, entry: Entry, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any, class_name: str
+    ) -> list[Any]:
+        """Submit a method call; answers its return entries."""
+        owner = self.owner
+        payload, slots, refs, guard = owner.arguments(args, kwargs)
+        sequence = next(owner._sequences)
+        function = self._methods.get((class_name, method))
+        if function is None:
+            function = self._methods[class_name, method] = Function(method, f"{class_name}.{method}", b"")  # type: ignore[arg-type]
+        process, entry_type, returns = owner.process, owner.entry_type, options.returns
+        entries: list[Any] = [entry_type(process, sequence + i) for i in range(returns)]
+        with owner.lock:
+            if owner.closed:
+                raise RaySystemError("nbray was shut down; init() starts it again")
+            machine = self.machine(entry)
+            queue = self._queues.get(machine)
+            if queue is None:
+                queue = self._queues[machine] = Queue(machine)
+            call = Call(
+                sequence, function, payload, slots, entries, refs, (guard, entry), queue, options.max_task_retries,
+                options.retry_exceptions,
+            )  # fmt: skip
+            owner.calls[sequence] = call
+            owner.feed.append(
+                (events.TASK_SUBMITTED, time.time(), process, sequence, function.name, "actor_method",
+                 machine.actor_id, owner.parent_task(), tuple([e.id for _, e in slots]) if slots else (), returns)
+            )  # fmt: skip
+            if slots:
+                owner.depend(call)
+            if not call.ended:
+                machine.submit(call)
+            if self.effects:
+                owner.carry_out()
+        return entries
+
+    def kill(self, entry: Entry, no_restart: bool) -> None:
+        with self.owner.lock:
+            machine = self.machine(entry)
+            self.flush()
+            self.owner.send_up(("actor_kill", machine.actor_id, no_restart))
+
+    # -- asking placement ------------------------------------------------------------------------------------------
+
+    def ask(self, operation: str, *fields: Any, timeout: float = 10.0) -> tuple[Any, ...]:
+        """A question to placement and its answer.
+
+        Raises:
+            RaySystemError: no answer within ``timeout`` seconds.
+        """
+        owner = self.owner
+        with owner.lock:
+            request = next(self._requests)
+            self._answers[request] = None
+        owner.send_up((operation, request, *fields))
+        owner.interrupts.install()
+        owner.lead.run_until(lambda: self._answers[request] is not None, time.monotonic() + timeout)
+        answer = self._answers.pop(request)
+        if answer is None:
+            raise RaySystemError(f"the scheduler did not answer within {timeout} s ({operation})")
+        return answer
+
+    def answered(self, request: int, *fields: Any) -> None:
+        if request in self._answers:
+            self._answers[request] = fields
+
+    # -- effects and notices ---------------------------------------------------------------------------------------
+
+    def carry_out(self) -> None:
+        while self.effects:
+            effects, self.effects[:] = list(self.effects), []
+            for effect in effects:
+                what, subject = effect[0], effect[1]
+                if what == actor_effects.SEND:
+                    self._send(subject, effect[2])
+                elif what == actor_effects.CONNECT:
+                    self._connect(subject, effect[2])
+                else:
+                    self._fail(subject, effect[2], effect[3])
+
+    def _send(self, machine: ActorCalls, calls: list[Call]) -> None:
+        """The first call goes at once; those behind unanswered ones are gathered, they would only queue there."""
+        held = self.unsent.get(machine)
+        if held is None:
+            if len(machine.sent) == len(calls):
+                self.owner.send_calls(machine.peer, machine.known, calls)
+                return
+            held = self.unsent[machine] = []
+            self.owner.lead.nudge()
+        held.extend(calls)
+        if len(held) >= _BATCH:
+            del self.unsent[machine]
+            self.owner.send_calls(machine.peer, machine.known, held)
+
+    def flush(self) -> None:
+        """Send what was gathered."""
+        while self.unsent:
+            machine, calls = self.unsent.popitem()
+            if machine.peer is not None:
+                self.owner.send_calls(machine.peer, machine.known, calls)
+
+    def _connect(self, machine: ActorCalls, address: Any) -> None:
+        from nbray.owner.owner import Target
+
+        self.unsent.pop(machine, None)
+        address = Address(*address)
+        connection = self.owner.reactor.connect(address)
+        connection.on_message = self.owner.peers.message
+        connection.on_close = self._closed
+        connection.context = Target(address.process, machine)
+        connection.send((m.ATTACH_ACTOR, machine.actor_id, machine.epoch))
+        machine.peer = connection
+
+    def _closed(self, connection: Connection, error: BaseException | None) -> None:
+        machine = connection.context.machine
+        self.unsent.pop(machine, None)
+        machine.lost(connection)
+        self.owner.peers.process_gone(connection.context.process)
+
+    def changed(self, actor_id: bytes, state: str, epoch: int, address: Any, reason: Loss | None) -> None:
+        """Placement says what became of an actor."""
+        machine = self.machines.get(actor_id)
+        if machine is None:
+            return
+        before = machine.state
+        machine.changed(state, epoch, address, reason)
+        call = self._creations.get(actor_id)
+        if call is not None and machine.state != before:
+            process = address[0] if address else b""
+            self.owner.feed.append(
+                (events.ACTOR, time.time(), actor_id, call.function.name, "", machine.state, epoch, process, why(reason))
+            )
+        if machine.state == DEAD:
+            self._creations.pop(actor_id, None)
+            self.unsent.pop(machine, None)
+        elif machine.state == ALIVE and machine.peer is None:
+            self.carry_out()
+
+    def _fail(self, call: Call, dead: bool, reason: Loss | None) -> None:
+        self.owner.fail_with(call, actor_error(call.function.name, dead, reason))
+
+
+def why(reason: Loss | None) -> str:
+    """One line on why an actor's process went."""
+    if reason is None:
+        return ""
+    kind, text, pid, code, _ = reason
+    if kind == "init":
+        return "its __init__ raised"
+    return {
+        "signal": f"its process (pid={pid}) was ended by signal {text}",
+        "exit": f"its process (pid={pid}) ended with exit code {code}",
+        "node": "its node is gone",
+        "killed": f"it was killed ({text})" if text else "it was killed",
+        "dropped": "no handle to it was left",
+        "owner": "the process that created it is gone",
+    }.get(kind, str(text))
+
+
+def actor_error(name: str, dead: bool, reason: Loss | None) -> RayError:
+    """How an actor's end reads to the caller of ``name``."""
+    if not dead:
+        return ActorUnavailableError(
+            f"The actor restarts while {name} was under way: {why(reason) or 'its connection broke'}. "
+            "The call may or may not have run; max_task_retries would have tried it again."
+        )
+    if reason is None:
+        return ActorDiedError(f"The actor of {name} is dead.")
+    if reason[0] == "init":
+        cause = load_error(reason[1]) if isinstance(reason[1], bytes) else None
+        error: RayError = ActorDiedError(f"The actor of {name} never came up: its __init__ raised.\n{cause}")
+        error.__cause__ = cause
+        return error
+    if reason[0] == "infeasible":
+        return ActorUnschedulableError(f"The actor of {name} can never be placed: {reason[1]!s}")
+    text = f"The actor of {name} is dead: {why(reason)}."
+    if reason[4]:
+        text += f"\nThe end of its stderr:\n{reason[4]}"
+    return ActorDiedError(text)
+

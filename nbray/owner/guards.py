@@ -1,0 +1,77 @@
+"""What must be undone when an entry goes. ``__del__`` may run anywhere, so it appends to a queue and does nothing else."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from nbray.core.ids import Address
+
+#: (DROP_SEGMENT, object id, node, name, size, serve address), (DROP_HOLD, object id, owner, n), (DROP_ACTOR, actor id)
+DROP_SEGMENT, DROP_HOLD, DROP_ACTOR = range(3)
+
+Garbage = deque[tuple[Any, ...]]
+
+
+class Guard:
+    """What one entry keeps alive: the entries its value contains, its bytes in shared memory, its hold at the owner."""
+
+    __slots__ = ("contained", "segment", "hold", "life")
+
+    def __init__(self) -> None:
+        self.contained: tuple[Any, ...] = ()
+        self.segment: Segment | None = None
+        self.hold: Hold | None = None
+        self.life: ActorLife | None = None
+
+
+class Segment:
+    """The file of a large object that this process owns."""
+
+    __slots__ = ("_garbage", "object_id", "node", "name", "size", "serve")
+
+    def __init__(self, garbage: Garbage, object_id: bytes, node: bytes, name: str, size: int, serve: Any) -> None:
+        self._garbage = garbage
+        self.object_id = object_id
+        self.node = node
+        self.name = name
+        self.size = size
+        self.serve = serve
+
+    def __del__(self) -> None:
+        self._garbage.append((DROP_SEGMENT, self.object_id, self.node, self.name, self.size, self.serve))
+
+
+class Hold:
+    """This process' counts at the owner of a borrowed object.
+
+    ``asked`` is the number of the HOLD request that the owner has not acknowledged yet, else None; ``fetching`` says that its
+    value was asked for.
+    """
+
+    __slots__ = ("_garbage", "object_id", "owner", "count", "asked", "fetching")
+
+    def __init__(self, garbage: Garbage, object_id: bytes, owner: Address) -> None:
+        self._garbage = garbage
+        self.object_id = object_id
+        self.owner = owner
+        self.count = 0
+        self.asked: int | None = None
+        self.fetching = False
+
+    def __del__(self) -> None:
+        if self.count:
+            self._garbage.append((DROP_HOLD, self.object_id, self.owner, self.count))
+
+
+class ActorLife:
+    """The creator's last word: when this goes, nobody has a handle any more."""
+
+    __slots__ = ("_garbage", "actor_id")
+
+    def __init__(self, garbage: Garbage, actor_id: bytes) -> None:
+        self._garbage = garbage
+        self.actor_id = actor_id
+
+    def __del__(self) -> None:
+        self._garbage.append((DROP_ACTOR, self.actor_id))

@@ -1,0 +1,412 @@
+"""What other processes ask of an owner, and what it asks of them: values, holds, large objects of other nodes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nbray import events
+from nbray.channel.connection import Connection
+from nbray.core import messages as m
+from nbray.core.ids import Address, owner_of, sequence_of
+from nbray.core.messages import Message, WireValue
+from nbray.core.ownership import Entry, complete
+from nbray.exceptions import NodeDiedError, ObjectLostError, OwnerDiedError
+from nbray.owner.guards import DROP_HOLD, DROP_SEGMENT, Guard, Hold
+from nbray.store import segments
+from nbray.store.transfer import Incoming, Outgoing
+from nbray.wire.errors import dump_error
+
+if TYPE_CHECKING:
+    from nbray.owner.owner import Owner
+
+Handler = Callable[[Connection, Message], None]
+
+
+class Peers:
+    """Under the owner's lock throughout, but for ``fetch``, ``resolve`` and ``localize``, which take it.
+
+    Attributes:
+        handlers: by message kind; an executor adds its own.
+        output: what to do with a line that user code printed: (task id, stream, text).
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.handlers: dict[int, Handler] = {
+            m.RESULT: owner.result,
+            m.RETURNED: self._returned,
+            m.FETCH: self._fetch_asked,
+            m.VALUE: self._value,
+            m.HOLD: self._hold_asked,
+            m.HOLD_OK: self._hold_ok,
+            m.RELEASE: self._release,
+            m.PULL: self._pull_asked,
+            m.CHUNK: self._chunk,
+            m.FREE: self._free,
+            m.COPIED: self._copied,
+            m.OUTPUT: self._output,
+            m.EVENTS: self._events,
+        }
+        self.output: Callable[[str, int, str, int], None] = print_output
+        self._to: dict[bytes, Connection] = {}
+        self._requests = itertools.count(1)
+        self._asking: dict[int, tuple[Any, ...]] = {}
+        self._pulls: dict[int, Incoming] = {}
+        self._pull_server = PullServer(owner.values.store_dir)
+        self._copies: dict[bytes, list[Address]] = {}
+
+    # -- connections -----------------------------------------------------------------------------------------------
+
+    def accepted(self, connection: Connection) -> None:
+        connection.on_message = self.message
+        connection.on_close = self._closed
+
+    def message(self, connection: Connection, message: Message) -> None:
+        handler = self.handlers.get(message[0])
+        if handler is not None:
+            handler(connection, message)
+
+    def to(self, address: Address) -> Connection:
+        """The connection for requests to that process, opened if there is none."""
+        connection = self._to.get(address.process)
+        if connection is None or connection.closed:
+            connection = self._to[address.process] = self.owner.reactor.connect(address)
+            connection.on_message = self.message
+            connection.on_close = lambda c, error: self._lost(address, c, error)
+        return connection
+
+    def _closed(self, connection: Connection, error: BaseException | None) -> None:
+        """A connection that a peer had opened to us."""
+        if connection.peer is not None:
+            self.process_gone(connection.peer.process)
+
+    def _lost(self, address: Address, connection: Connection, error: BaseException | None) -> None:
+        """The connection on which we asked ``address``."""
+        if self._to.get(address.process) is connection:
+            del self._to[address.process]
+        self._owner_died(address.process)
+        for request, incoming in list(self._pulls.items()):
+            if incoming.context is connection:
+                del self._pulls[request]
+                incoming.fail(ObjectLostError(f"the process that served the object is gone ({error or 'closed'})"))
+        self.owner.completions += 1
+        self.process_gone(address.process)
+
+    def processes_gone(self, processes: Sequence[bytes]) -> None:
+        for process in processes:
+            self._owner_died(process)
+            self.process_gone(process)
+
+    def process_gone(self, process: bytes, alive: bool = False) -> None:
+        """Its holds go. ``alive``: we only let go of it, so its holds stay until placement says that it died."""
+        owner = self.owner
+        if alive:
+            if owner.holds.has(process):
+                owner.send_up(("watch_process", process))
+        else:
+            owner.holds.holder_gone(process)
+
+    def _owner_died(self, process: bytes) -> None:
+        orphans = [e for e in list(self.owner.canonical.values()) if e.owner_id == process and not e.ready]
+        for entry in orphans:
+            error = OwnerDiedError(f"the process that owned object {entry.id.hex()} is gone, its value with it")
+            self.fail_entry(entry, error)
+        for request, asked in list(self._asking.items()):
+            if asked[0] == process:
+                self._acknowledged(request)
+
+    def fail_entry(self, entry: Entry, error: BaseException) -> None:
+        owner = self.owner
+        owner.failures += 1
+        owner.completions += 1
+        complete(entry, (m.ERROR, dump_error(error, "get", os.getpid(), owner.node.hex())))
+
+    # -- borrowed values -------------------------------------------------------------------------------------------
+
+    def fetch(self, refs: Iterable[Entry]) -> None:
+        """Ask the owners of borrowed refs for their values."""
+        borrowed = [ref for ref in refs if ref.owner is not None and not ref.ready]
+        if borrowed:
+            with self.owner.lock:
+                self.fetch_locked(borrowed)
+
+    def fetch_locked(self, borrowed: Iterable[Entry]) -> None:
+        for entry in borrowed:
+            hold = entry.guard.hold if entry.guard is not None else None
+            if hold is not None and not hold.fetching and not entry.ready and entry.owner is not None:
+                hold.fetching = True
+                self.to(entry.owner).send((m.FETCH, entry.id))
+
+    def _fetch_asked(self, connection: Connection, message: Message) -> None:
+        oid = message[1]
+        owner = self.owner
+        entry = owner.holds.entry(sequence_of(oid)) or owner.canonical.get(oid)
+        if entry is None:
+            error = ObjectLostError(f"object {oid.hex()} is gone: its owner has no ref to it any more")
+            connection.send((m.VALUE, oid, (m.ERROR, dump_error(error, "get", os.getpid(), owner.node.hex()))))
+        elif entry.ready:
+            self._answer(connection, entry)
+        else:
+            entry.when_ready(lambda entry: self._answer(connection, entry))
+
+    def _answer(self, connection: Connection, entry: Entry) -> None:
+        if not connection.closed and connection.peer is not None:
+            connection.send((m.VALUE, entry.id, self.owner.export_value(entry, connection.peer.process)))
+
+    def _value(self, connection: Connection, message: Message) -> None:
+        _, oid, value = message
+        owner = self.owner
+        entry = owner.canonical.get(oid)
+        value, guard = owner.import_value(value, own=False)
+        if entry is None or entry.ready:
+            return
+        if guard is not None:
+            if entry.guard is None:
+                entry.guard = guard
+            else:
+                entry.guard.contained = guard.contained
+            # The outer value lives at its owner as long as we hold it, and with it what it contains: until our own
+            # holds of those are acknowledged, keep it.
+            for inner in guard.contained:
+                hold = inner.guard.hold if inner.guard is not None else None
+                if hold is not None and hold.asked in self._asking:
+                    self._asking[hold.asked] += (entry,)
+        owner.completions += 1
+        owner.failures += type(value) is tuple and value[0] == m.ERROR
+        complete(entry, value)
+        owner.carry_out()
+
+    def received(self, ref: Any) -> Entry:
+        """The entry of a wire ref that came in a message."""
+        oid, address, value, held = ref
+        owner = self.owner
+        entry = owner.canonical.get(oid)
+        if entry is None and owner_of(oid) == owner.process:
+            entry = owner.holds.entry(sequence_of(oid))
+        if entry is None:
+            mine = owner_of(oid) == owner.process
+            entry = owner.entry_type(owner_of(oid), sequence_of(oid), None if mine else Address(*address))
+            owner.canonical[oid] = entry
+            if mine and value is None:
+                self.fail_entry(entry, ObjectLostError(f"object {oid.hex()} is gone: its owner let go of it"))
+        if entry.owner is None:
+            if value is not None and not entry.ready:
+                complete(entry, value)
+            return entry
+        if value is not None:
+            if not entry.ready:
+                owner.completions += 1
+                complete(entry, value)
+            return entry
+        if entry.guard is None:
+            entry.guard = Guard()
+        hold = entry.guard.hold
+        if hold is None:
+            hold = entry.guard.hold = Hold(owner.garbage, oid, entry.owner)
+        if held:
+            hold.count += 1
+        elif not hold.count:
+            hold.count = 1
+            hold.asked = self.ask_hold([(oid, owner.process)], entry.owner, (hold,))
+        return entry
+
+    def resolve(self, oid: bytes, address: Address) -> Entry:
+        """The entry of a ref that is being unpickled."""
+        with self.owner.lock:
+            return self.owner.canonical.get(oid) or self.received((oid, address, None, False))
+
+    # -- holds -----------------------------------------------------------------------------------------------------
+
+    def ask_hold(self, pairs: list[tuple[bytes, bytes]], address: Address, keep: tuple[Any, ...]) -> int:
+        """Ask an owner to count holds; answers the request's number. ``keep`` stays alive until it is acknowledged."""
+        request = next(self._requests)
+        self._asking[request] = (address.process, *keep)
+        self.to(address).send((m.HOLD, request, pairs))
+        return request
+
+    def acknowledged(self, request: int) -> bool:
+        return request not in self._asking
+
+    def unacknowledged(self) -> list[int]:
+        """Requests under way; an executor sends no result before they are answered."""
+        return list(self._asking)
+
+    def _hold_asked(self, connection: Connection, message: Message) -> None:
+        _, request, pairs = message
+        owner = self.owner
+        peer = connection.peer.process if connection.peer is not None else b""
+        for oid, holder in pairs:
+            entry = owner.holds.entry(sequence_of(oid)) or owner.canonical.get(oid)
+            if entry is not None:
+                owner.holds.add(entry, holder)
+                if holder != peer:
+                    owner.send_up(("watch_process", holder))
+        connection.send((m.HOLD_OK, request))
+
+    def _hold_ok(self, connection: Connection, message: Message) -> None:
+        self._acknowledged(message[1])
+
+    def _acknowledged(self, request: int) -> None:
+        asked = self._asking.pop(request, ())
+        self.owner.completions += 1
+        for thing in asked:
+            if type(thing) is Hold:
+                thing.asked = None
+
+    def _release(self, connection: Connection, message: Message) -> None:
+        if connection.peer is not None:
+            for oid, n in message[1]:
+                self.owner.holds.release(sequence_of(oid), connection.peer.process, n)
+
+    # -- the end of things -----------------------------------------------------------------------------------------
+
+    def collect(self) -> None:
+        """Give back what the guards dropped."""
+        owner = self.owner
+        garbage = owner.garbage
+        releases: dict[bytes, tuple[Address, list[tuple[bytes, int]]]] = {}
+        while garbage:
+            item = garbage.popleft()
+            if item[0] == DROP_SEGMENT:
+                self._drop_segment(*item[1:])
+            elif item[0] == DROP_HOLD:
+                _, oid, address, n = item
+                releases.setdefault(address.process, (address, []))[1].append((oid, n))
+            else:
+                owner.actors.dropped(item[1])
+        for address, pairs in releases.values():
+            self.to(address).send((m.RELEASE, pairs))
+
+    def _drop_segment(self, oid: bytes, node: bytes, name: str, size: int, serve: Any) -> None:
+        owner = self.owner
+        if node == owner.node:
+            segments.remove_segment(owner.values.store_dir, name)
+        elif node not in owner.dead_nodes:
+            self.to(Address(*serve)).send((m.FREE, [(oid, name)]))
+        for address in self._copies.pop(oid, ()):
+            if address.node == owner.node:
+                segments.remove_segment(owner.values.store_dir, copy_name(oid))
+            elif address.node not in owner.dead_nodes:
+                self.to(address).send((m.FREE, [(oid, copy_name(oid))]))
+        owner.feed.append((events.OBJECT, time.time(), oid, "freed", size, node))
+
+    def _free(self, connection: Connection, message: Message) -> None:
+        for _, name in message[1]:
+            segments.remove_segment(self.owner.values.store_dir, name)
+
+    def _copied(self, connection: Connection, message: Message) -> None:
+        _, oid, _, serve = message
+        entry = self.owner.holds.entry(sequence_of(oid)) or self.owner.canonical.get(oid)
+        self._copies.setdefault(oid, []).append(Address(*serve))
+        if entry is None:
+            for address in self._copies.pop(oid):
+                self.to(address).send((m.FREE, [(oid, copy_name(oid))]))
+
+    # -- large objects of other nodes ------------------------------------------------------------------------------
+
+    def localize(self, value: Any) -> WireValue:
+        """A SHARED value of another node as one of this node: pulled once, found by the others. Blocks.
+
+        Raises:
+            ObjectLostError: the node or the object is gone.
+        """
+        owner = self.owner
+        _, oid, node, name, size, layout, serve, _ = value
+        here = (m.SHARED, oid, owner.node, copy_name(oid), size, layout, tuple(owner.values.serve), ())
+        if os.path.exists(os.path.join(owner.values.store_dir, copy_name(oid))):
+            return here
+        where = Address(*serve)
+        with owner.lock:
+            if node in owner.dead_nodes:
+                raise lost_with_node(oid, node)
+            request = next(self._requests)
+            incoming = Incoming(request, oid, name, owner.values.store_dir, copy_name(oid))
+            incoming.context = connection = self.to(where)
+            self._pulls[request] = incoming
+            for message in incoming.start():
+                connection.send(message)
+        owner.lead.run_until(lambda: incoming.finished or node in owner.dead_nodes)
+        with owner.lock:
+            self._pulls.pop(request, None)
+            if incoming.error is not None or not incoming.finished:
+                incoming.abandon()
+                if node in owner.dead_nodes or not isinstance(incoming.error, ObjectLostError):
+                    raise incoming.error if incoming.error is not None else lost_with_node(oid, node)
+                raise lost_with_node(oid, node) from incoming.error
+            if owner_of(oid) == owner.process:
+                self._copies.setdefault(oid, []).append(owner.values.serve)
+        owner.feed.append((events.OBJECT, time.time(), oid, "copied", size, owner.node))
+        return here
+
+    def _pull_asked(self, connection: Connection, message: Message) -> None:
+        self._pull_server.asked(connection, message)
+
+    def _chunk(self, connection: Connection, message: Message) -> None:
+        incoming = self._pulls.get(message[1])
+        if incoming is not None:
+            for answer in incoming.receive(message):
+                connection.send(answer)
+            if incoming.finished:
+                self.owner.completions += 1
+
+    # -- the rest --------------------------------------------------------------------------------------------------
+
+    def _returned(self, connection: Connection, message: Message) -> None:
+        _, sequences, blocked = message
+        context = connection.context
+        if context is not None and not context.machine.gone:
+            if not sequences and not blocked:
+                self.owner.lanes.resumed(context.machine)
+            self.owner.lanes.returned(context.machine, sequences, blocked)
+            self.owner.carry_out()
+
+    def _output(self, connection: Connection, message: Message) -> None:
+        _, who, stream, text, pid = message
+        self.output(who, stream, text, pid)
+
+    def _events(self, connection: Connection, message: Message) -> None:
+        self.owner.feed.extend(message[1])
+
+
+class PullServer:
+    """Sends files of a node's store to processes of other nodes; owners and node agents have one each."""
+
+    def __init__(self, store_dir: str) -> None:
+        self._store_dir = store_dir
+        self._outgoing: dict[tuple[Connection, int], Outgoing] = {}
+
+    def asked(self, connection: Connection, message: Message) -> None:
+        """PULL: start sending, or go on after an acknowledgement."""
+        key = (connection, message[1])
+        for stale in [key for key in self._outgoing if key[0].closed]:
+            del self._outgoing[stale]
+        transfer = self._outgoing.get(key)
+        if transfer is None:
+            transfer = self._outgoing[key] = Outgoing(message, self._store_dir)
+        for answer in transfer.receive(message):
+            connection.send(answer)
+        if transfer.finished:
+            del self._outgoing[key]
+
+
+def copy_name(oid: bytes) -> str:
+    """The file name of a copy: known to all processes of a node, so that one pull serves them all."""
+    return "copy-" + oid.hex()
+
+
+def lost_with_node(oid: bytes, node: bytes) -> ObjectLostError:
+    error = ObjectLostError(f"object {oid.hex()} was on node {node.hex()}, which is gone")
+    error.__cause__ = NodeDiedError(f"node {node.hex()} is gone")
+    return error
+
+
+def print_output(who: str, stream: int, text: str, pid: int) -> None:
+    """To the terminal, as Ray does: a prefix a line."""
+    out = sys.stderr if stream == 2 else sys.stdout
+    out.write("".join(f"({who} pid={pid}) {line}\n" for line in text.splitlines()))
+    out.flush()
