@@ -79,13 +79,13 @@ browser:
 .PHONY: test
 test: $(VENV)/test.stamp browser
 	@failed=; \
-	check() { echo "--- $$*"; "$(BIN)/$$@" || failed="$$failed $$1"; }; \
+	check() { echo "--- $$*"; "$(BIN)/$$@" || failed="$$failed; $$*"; }; \
 	check ruff check .; \
 	check ruff format --check .; \
 	check mypy; \
 	check lint-imports; \
 	check python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=120 $(ARGS); \
-	[ -z "$$failed" ] || { echo "FAILED:$$failed" >&2; exit 1; }
+	[ -z "$$failed" ] || { echo "FAILED: $${failed#; }" >&2; exit 1; }
 
 .PHONY: bench
 bench: $(VENV)/bench.stamp

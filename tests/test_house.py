@@ -78,13 +78,3 @@ def test_the_changelog_knows_the_version_or_says_unreleased():
         version = tomllib.load(file)["project"]["version"]
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"## [{version}]" in changelog or "## [Unreleased]" in changelog
-
-
-def test_every_source_file_is_one_idea_and_not_a_thousand_lines():
-    sources = [path for top in ("nbray", "magics", "widgets") for path in (ROOT / top).rglob("*.py")]
-    too_long = {
-        str(path.relative_to(ROOT)): lines
-        for path in sources
-        if "node_modules" not in path.parts and (lines := path.read_text(encoding="utf-8").count("\n")) > 500
-    }
-    assert too_long == {}

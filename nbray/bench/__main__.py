@@ -8,6 +8,7 @@ import difflib
 import json
 import os
 import platform
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         commands.error(str(error))
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwind: the peers must not stay
     runs = [PeerRun(peer, pythons.get(peer, sys.executable)) for peer in peers]
     cpus = options.cpus or usable_cpus()
     facts = {

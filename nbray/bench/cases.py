@@ -94,6 +94,10 @@ class Async:
         return b"ok"
 
 
+# What a peer's pickler meets. `child` moves it to ``__main__``, where a user's functions live in a notebook or script.
+WORK = (small, one_millisecond, increment, produce, size_of, Sync, Async)
+
+
 # --- the cases ---------------------------------------------------------------------------------------------------------
 
 

@@ -28,7 +28,7 @@ def report(**fields: Any) -> None:
 def load() -> tuple[Any, Any, Any]:
     """The modules cases, measure and peers, in an interpreter that need not have nbray.
 
-    They go under a name of their own, and picklers are told to carry them by value, since no other process can import them.
+    They go under a name of their own. What the peers pickle moves to ``__main__``: no other process could import it.
     """
     here = Path(__file__).parent
     spec = importlib.util.spec_from_file_location(
@@ -41,9 +41,10 @@ def load() -> tuple[Any, Any, Any]:
     cases, measure, peers = (
         importlib.import_module(f"nbray_bench.{name}") for name in ("cases", "measure", "peers")
     )
-    for pickler in ("cloudpickle", "ray.cloudpickle"):
-        if importlib.util.find_spec(pickler.partition(".")[0]) is not None:
-            importlib.import_module(pickler).register_pickle_by_value(cases)
+    for work in cases.WORK:
+        for part in (work, *filter(callable, vars(work).values())):  # a class and its methods
+            part.__module__ = "__main__"
+        setattr(sys.modules["__main__"], work.__name__, work)
     return cases, measure, peers
 
 

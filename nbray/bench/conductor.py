@@ -21,7 +21,7 @@ from nbray.bench.cases import CASES, COLD
 from nbray.bench.child import MARK
 from nbray.bench.peers import PEERS
 
-CASE_SECONDS = 90.0  # beyond what the case is asked to take: a peer that takes longer is stopped
+CASE_SECONDS = 60.0  # beyond what the case is asked to take: a peer that takes longer is stopped
 _CHILD = Path(__file__).with_name("child.py")
 _SOURCES = str(Path(__file__).parents[2])
 

@@ -92,10 +92,14 @@ def _grid(outcomes: Outcomes, runs: list[PeerRun]) -> list[list[str]]:
 
 
 def _notes(outcomes: Outcomes, runs: list[PeerRun]) -> list[str]:
+    """Why figures are missing: a line for what was skipped, one for each failure."""
     notes = [f"{run.name}: {run.skipped}" for run in runs if run.skipped]
+    failures: dict[tuple[str, str], list[str]] = {}
     for name, by_peer in outcomes.items():
-        notes += [f"{peer}, {CASES[name].title}: {o.error}" for peer, o in by_peer.items() if o.error]
-    return notes
+        for peer, outcome in by_peer.items():
+            if outcome.error:
+                failures.setdefault((peer, outcome.error), []).append(name)
+    return notes + [f"{peer}: {', '.join(names)} failed: {error}" for (peer, error), names in failures.items()]
 
 
 def text(outcomes: Outcomes, runs: list[PeerRun]) -> str:
