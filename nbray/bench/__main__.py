@@ -122,7 +122,6 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         commands.error(str(error))
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwind: the peers must not stay
     runs = [PeerRun(peer, pythons.get(peer, sys.executable)) for peer in peers]
     cpus = options.cpus or usable_cpus()
     facts = {
@@ -152,4 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # unwind: the peers must not stay
     sys.exit(main())

@@ -22,7 +22,8 @@ MARK = "@nbray-bench "
 
 
 def report(**fields: Any) -> None:
-    print(MARK + json.dumps(fields), flush=True)
+    """One write, on a line of its own whatever others have written meanwhile."""
+    print(f"\n{MARK}{json.dumps(fields)}", flush=True)
 
 
 def load() -> tuple[Any, Any, Any]:
@@ -70,7 +71,7 @@ def main(job: dict[str, Any]) -> None:
         except peers.NotApplicable as reason:
             report(ends=name, absent=str(reason))
         except Exception as error:
-            report(ends=name, error=f"{type(error).__name__}: {error}")
+            report(ends=name, error=f"{type(error).__name__}: {error}"[:1000])
         else:
             report(ends=name, rate=rate)
     api.shutdown()

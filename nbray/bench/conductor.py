@@ -173,18 +173,14 @@ def cold_start(run: PeerRun, cpus: int) -> float:
         took = time.perf_counter() - began
         if answer is None:
             raise RuntimeError(lines.complaint())
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            pass  # the figure stands; the process is ended with its tree
+        _wait_a_while(process)
     return took
 
 
-def _measure(
-    run: PeerRun, names: list[str], seconds: float, cpus: int, record: Callable[..., None]
-) -> list[str]:
+def _measure(run: PeerRun, names: list[str], seconds: float, cpus: int, board: _Board) -> list[str]:
     """One process measures ``names`` as far as it gets. Gives back what is left after a case that ended the process."""
     job = {"peer": run.name, "cpus": cpus, "seconds": seconds, "cases": names}
+    left = list(names)
     begun: str | None = None
     with _process([run.python, "-P", str(_CHILD), json.dumps(job)], run.environment()) as process:
         lines = _Lines(process)
@@ -203,23 +199,53 @@ def _measure(
                 begun = said["begins"]
             elif "ends" in said:
                 begun = None
-                record(said.pop("ends"), run, **said)
+                left.remove(said["ends"])
+                board.record(run, [said.pop("ends")], **said)
             else:
-                _finish(process)
+                _wait_a_while(process)
                 return []
-    if begun is None:  # it did not come to a case: the others would not either
-        for name in names:
-            record(name, run, error=failure, unless_known=True)
+    if begun is None:  # before the first case or between two: it would not go better another time
+        board.record(run, left, error=failure)
         return []
-    record(begun, run, error=failure)
-    return names[names.index(begun) + 1 :]
+    left.remove(begun)
+    board.record(run, [begun], error=failure)
+    return left
 
 
-def _finish(process: subprocess.Popen[str]) -> None:
+def _wait_a_while(process: subprocess.Popen[str]) -> None:
+    """Let it end by itself; its figures stand anyway, and what is left of it is killed."""
     try:
         process.wait(30)
     except subprocess.TimeoutExpired:
         pass
+
+
+class _Board:
+    """What is known so far."""
+
+    def __init__(self, runs: list[PeerRun], names: list[str], progress: Callable[[str], None]) -> None:
+        self.outcomes: Outcomes = {name: {run.name: Outcome() for run in runs} for name in names}
+        self._progress = progress
+
+    def left_for(self, run: PeerRun) -> list[str]:
+        """The cases that have not failed and are not out of the question."""
+        known = {name: by_peer[run.name] for name, by_peer in self.outcomes.items()}
+        return [name for name, outcome in known.items() if not outcome.error and not outcome.absent]
+
+    def record(
+        self, run: PeerRun, names: list[str], *, rate: float | None = None, error: str = "", absent: str = ""
+    ) -> None:
+        for name in names:
+            outcome = self.outcomes[name][run.name]
+            if rate is not None:
+                outcome.samples.append(rate)
+            outcome.error = error
+            outcome.absent = absent
+        if rate is not None:
+            said = f"{rate:,.4g} {CASES[names[0]].unit}"
+        else:
+            said = f"failed: {error}" if error else f"not applicable: {absent}"
+        self._progress(f"{run.name}: {', '.join(names)}: {said}")
 
 
 def conduct(
@@ -235,46 +261,23 @@ def conduct(
 
     A case that failed in a peer is not tried there again; a peer that is not installed is marked as skipped in its run.
     """
-    outcomes: Outcomes = {name: {run.name: Outcome() for run in runs} for name in names}
+    board = _Board(runs, names, progress)
     for run in runs:
         if not installed(run):
             run.skipped = "not installed"
             progress(f"{run.name}: skipped, not installed")
-    present = [run for run in runs if not run.skipped]
-
-    def record(
-        name: str,
-        run: PeerRun,
-        rate: float | None = None,
-        error: str = "",
-        absent: str = "",
-        unless_known: bool = False,
-    ) -> None:
-        outcome = outcomes[name][run.name]
-        if unless_known and (outcome.samples or outcome.absent or outcome.error):
-            return
-        if rate is not None:
-            outcome.samples.append(rate)
-        outcome.error = outcome.error or error
-        outcome.absent = outcome.absent or absent
-        case = CASES[name]
-        said = f"{rate:,.4g} {case.unit}" if rate is not None else error or f"not applicable: {absent}"
-        progress(f"{run.name}: {case.title}: {said}")
-
     for index in range(rounds):
-        for run in present:
+        for run in runs:
+            if run.skipped:
+                continue
             progress(f"--- round {index + 1} of {rounds}: {run.name}")
-            left = [
-                name
-                for name in names
-                if not (outcomes[name][run.name].error or outcomes[name][run.name].absent)
-            ]
+            left = board.left_for(run)
             if COLD in left:
                 left.remove(COLD)
                 try:
-                    record(COLD, run, rate=cold_start(run, cpus))
+                    board.record(run, [COLD], rate=cold_start(run, cpus))
                 except (TimeoutError, RuntimeError, OSError) as failure:
-                    record(COLD, run, error=str(failure))
+                    board.record(run, [COLD], error=str(failure))
             while left:
-                left = _measure(run, left, seconds, cpus, record)
-    return outcomes
+                left = _measure(run, left, seconds, cpus, board)
+    return board.outcomes

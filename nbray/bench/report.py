@@ -99,7 +99,9 @@ def _notes(outcomes: Outcomes, runs: list[PeerRun]) -> list[str]:
         for peer, outcome in by_peer.items():
             if outcome.error:
                 failures.setdefault((peer, outcome.error), []).append(name)
-    return notes + [f"{peer}: {', '.join(names)} failed: {error}" for (peer, error), names in failures.items()]
+    return notes + [
+        f"{peer}: {', '.join(names)} failed: {error}" for (peer, error), names in failures.items()
+    ]
 
 
 def text(outcomes: Outcomes, runs: list[PeerRun]) -> str:
