@@ -28,8 +28,8 @@ ATTACH_ACTOR = 12  # actor id, epoch
 CANCEL = 13       # sequence, force
 OUTPUT = 14       # task id, stream (1 or 2), text: what user code printed
 EVENTS = 15       # [raw event, ...] for the driver's feed
-PULL = 16         # request number, object id, file name: send me that file's bytes
-CHUNK = 17        # request number, offset, bytes, total: one piece (total = -1: no such object)
+PULL = 16         # request number, object id, file name, offset, length: send me that range of the file
+CHUNK = 17        # request number, offset, bytes, total: the answer to a PULL (total = -1: no such object)
 FREE = 18         # [(object id, file name), ...]: the owner gave these up, remove files and copies
 COPIED = 19       # object id, node id, serve address: that node made itself a copy (to the object's owner)
 
