@@ -13,6 +13,7 @@ from nbray_widgets.reducers.task_graph import TaskGraphReducer
 
 _static = files("nbray_widgets") / "static"
 MOST_DETAILED = 20
+MOST_AT_ONCE = 10
 
 
 class TaskGraph(LiveView):
@@ -30,6 +31,7 @@ class TaskGraph(LiveView):
 
     def __init__(self, feed: Feed) -> None:
         self._graph = TaskGraphReducer()
+        self._told_of: State = {}
         super().__init__(feed, self._graph)
 
     def html(self, state: State) -> str:
@@ -51,6 +53,15 @@ class TaskGraph(LiveView):
         if request.get("op") != "tasks" or type(group) is not int:
             return None
         return {"op": "tasks", "group": group, "tasks": self._graph.tasks(group)}
+
+    def unasked(self) -> list[dict[str, Any]]:
+        """Single tasks of the groups that changed since the last call."""
+        groups = self._state["groups"]
+        changed = [key for key, group in groups.items() if self._told_of.get(key) != group][:MOST_AT_ONCE]
+        self._told_of.update((key, groups[key]) for key in changed)
+        return [
+            {"op": "tasks", "group": int(key), "tasks": self._graph.tasks(int(key)), "unasked": True} for key in changed
+        ]
 
     def __repr__(self) -> str:
         return f"<nbray task graph: {words.summary(self._state)}>"

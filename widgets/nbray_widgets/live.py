@@ -3,6 +3,7 @@
 - A view reads the feed on a thread of its own, because the kernel's main thread is busy just while there is something
   to see. At most ten times a second, and not at all while no browser shows the view.
 - The browser gets one whole state, then changes; whoever missed one asks for the whole state again.
+- While a cell runs, the kernel cannot hear what the browser asks, so the likely answers are sent unasked.
 - The HTML beside the widget is renewed after each cell that changed the picture, and replaces the widget once the pool
   is gone: so a notebook that is saved, closed or exported shows the last picture, whether or not widget state is kept.
 """
@@ -25,6 +26,7 @@ from nbray.events import Feed, RawEvent
 from nbray_widgets.reducers.delta import State, delta
 
 INTERVAL = 0.1
+UNASKED = 1.0
 BATCH = 4_096
 READING_TIME = 0.03  # seconds of each interval at most, so that a full feed cannot stall the kernel
 SILENCE = 45.0  # a browser says that it is there every 15 s
@@ -63,6 +65,7 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
         self._quiet_since = monotonic()
         self._busy = False
         self._over = False
+        self._told = 0.0
         super().__init__(picture=self._state)
         self.on_msg(self._heard)
 
@@ -78,6 +81,10 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any] | None:
         """What the browser asked for beyond the state."""
+        raise NotImplementedError
+
+    def unasked(self) -> list[dict[str, Any]]:
+        """Answers that changed since the last call, a bounded number."""
         raise NotImplementedError
 
     # --- reading ---------------------------------------------------------------------------------------------------
@@ -116,6 +123,12 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
             self.read(READING_TIME)
         elif not self._busy and self._drawn != self._revision and not self._reducer.unfinished:
             self._redraw()
+        if self._busy and self._viewers and monotonic() - self._told > UNASKED:
+            self._told = monotonic()
+            with self._lock:
+                answers = self.unasked()
+            for answer in answers:
+                self.send(answer)
         if self._feed.closed and not self._busy:
             self.finish()
         return not self._over

@@ -11,6 +11,7 @@ class Store {
     this.model = model;
     this.state = { groups: {}, actors: {}, edges: {}, about: {}, ...structuredClone(model.get("picture")) };
     this.revision = null;
+    this.tasks = {};
     this.views = new Set();
     model.on("msg:custom", (message) => this.heard(message));
     this.keep();
@@ -34,7 +35,8 @@ class Store {
       apply(this.state, message.change);
       this.revision = message.revision;
     } else if (message.op === "tasks") {
-      for (const view of this.views) view.panel.show(message.group, message.tasks);
+      this.tasks[message.group] = message.tasks;
+      for (const view of this.views) view.panel.show(message.group, message.tasks, !message.unasked);
       return;
     }
     for (const view of this.views) view.soon();
@@ -97,7 +99,7 @@ class View {
 
   choose(key) {
     if (this.panel.key === key) return this.panel.close();
-    this.panel.open(key, this.store.state.groups[key]);
+    this.panel.open(key, this.store.state.groups[key], this.store.tasks[key]);
     this.picture.mark(key);
   }
 

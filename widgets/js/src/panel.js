@@ -41,7 +41,8 @@ export class Panel {
     parent.append(this.node);
   }
 
-  open(key, group) {
+  /** `known`: what the kernel told of the group before, if anything. */
+  open(key, group, known) {
     this.key = key;
     this.found = null;
     this.tab = group.failed ? "failed" : "latest";
@@ -49,6 +50,7 @@ export class Panel {
     say(this.note, "");
     this.body.replaceChildren();
     this.node.hidden = false;
+    if (known) this.show(key, known, false);
     this.request(group);
   }
 
@@ -76,16 +78,18 @@ export class Panel {
     this.waiting = true;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
-      this.waiting = false;
-      say(this.note, "the kernel answers when the running cell is done");
+      if (!this.found) say(this.note, "the kernel answers when the running cell is done");
     }, PATIENCE);
     this.ask(Number(this.key));
   }
 
-  show(group, found) {
+  /** `asked`: this answers our request. A busy kernel sends answers unasked, and hears the request when it can. */
+  show(group, found, asked) {
     if (String(group) !== this.key) return;
-    clearTimeout(this.timer);
-    this.waiting = false;
+    if (asked) {
+      clearTimeout(this.timer);
+      this.waiting = false;
+    }
     this.found = found;
     say(this.note, "");
     if (this.tab === "actors" && !found.actors.length) this.tab = "latest";

@@ -1,0 +1,107 @@
+"""The task graph in JupyterLab over a feed that the test fills step by step: every picture on the way is known."""
+
+from __future__ import annotations
+
+import nbformat
+import pytest
+from nbconvert import HTMLExporter
+
+SETUP = """
+import os, time, pathlib
+from nbray.events import Feed
+from nbray_widgets import TaskGraph
+
+OWNER, ACTOR, LANES = b"driver-1", b"driver-1" + (9000).to_bytes(8, "big"), [b"executor", b"executo2"]
+feed = Feed()
+now = 1_700_000_000.0
+
+def oid(n):
+    return OWNER + n.to_bytes(8, "big")
+
+def submit(n, name, needs=(), kind="task"):
+    feed.append((0, now, OWNER, n, name, kind, ACTOR if kind != "task" else "", "", tuple(map(oid, needs)), 1))
+
+def start(n):
+    feed.append((1, now + n / 100, OWNER, n, LANES[n % 2], 0))
+
+def end(n, state="done", took=0.02, error=""):
+    feed.append((2, now + n / 100 + took, OWNER, n, state, now + n / 100, took, LANES[n % 2], error))
+
+def gate(name):
+    "Waits for the test's leave, which keeps this cell running: the picture must move meanwhile."
+    while not pathlib.Path(name).exists():
+        time.sleep(0.02)
+
+NAMES = ["load_fold", "train_model", "score", "Leaderboard.add"]
+"""
+SHOW = "graph = TaskGraph(feed)\ngraph"
+WORK = """
+feed.append((4, now, ACTOR, "Leaderboard", "board", "alive", 1, LANES[0], ""))
+submit(9000, "Leaderboard.__init__", kind="actor_creation"); start(9000); end(9000)
+for i in range(40):
+    a = 4 * i
+    submit(a, NAMES[0], [9999]); submit(a + 1, NAMES[1], [a]); submit(a + 2, NAMES[2], [a + 1, a])
+    submit(a + 3, NAMES[3], [a + 2], "actor_method")
+for i in range(25):
+    a = 4 * i
+    start(a); end(a)
+    start(a + 1)
+    if i < 21:
+        end(a + 1, *(("failed", 0.4, "ValueError: <img src=x onerror=alert(1)>") if i == 7 else ("done", 0.2 + i / 100)))
+        if i == 7:
+            end(a + 2, "failed", 0, "ValueError: its argument failed"); end(a + 3, "failed", 0, "ValueError: its argument failed")
+        elif i < 16:
+            start(a + 2); end(a + 2, "done", 0.03)
+            if i < 10:
+                start(a + 3); end(a + 3, "done", 0.001)
+gate("half.gate")
+for i in range(40):
+    a = 4 * i
+    if i == 7: continue
+    for k, first in ((0, 25), (1, 25), (2, 16), (3, 10)):
+        if i >= first: start(a + k)
+    if i >= 25: end(a)
+    if i >= 21: end(a + 1, took=0.3)
+    if i >= 16: end(a + 2, took=0.03)
+    if i >= 10: end(a + 3, took=0.001)
+print("all is over")
+"""
+
+
+def group(notebook, name: str, **counts: int):
+    wanted = "".join(f'[data-{state}="{count}"]' for state, count in counts.items())
+    return notebook.page.locator(f'.nbray-graph .nbray-group[data-name="{name}"]{wanted}')
+
+
+@pytest.fixture
+def running(opened, lab):
+    (lab.notebooks / "half.gate").unlink(missing_ok=True)
+    notebook = opened("feed.ipynb", SETUP, SHOW, WORK, "feed.close()")
+    notebook.run(0)
+    notebook.run(1)
+    notebook.page.locator(".nbray-graph").wait_for()
+    notebook.run(2)
+    yield notebook
+    (lab.notebooks / "half.gate").touch()
+
+
+def test_the_graph_moves_while_a_cell_runs_and_tells_of_single_tasks(running, lab):
+    notebook = running
+    group(notebook, "train_model", done=20, running=4, waiting=15, failed=1).wait_for()
+    group(notebook, "load_fold", done=25, waiting=15).wait_for()
+    notebook.page.locator('.nbray-actor[data-name="Leaderboard"][data-queue="30"]').wait_for()
+    graph = notebook.page.locator(".nbray-graph")
+    notebook.shoot("feed-running", graph)
+
+    group(notebook, "train_model").click()
+    panel = graph.locator(".nbray-panel")
+    panel.get_by_text("ValueError: <img src=x onerror=alert(1)>").wait_for()
+    assert panel.locator("img").count() == 0
+    notebook.shoot("feed-tasks", graph)
+    notebook.page.keyboard.press("Escape")
+
+    (lab.notebooks / "half.gate").touch()
+    notebook.ended(2)
+    group(notebook, "train_model", done=39, running=0, waiting=0, failed=1).wait_for()
+    notebook.shoot("feed-done", notebook.page.locator(".nbray-graph"))
+    assert notebook.errors == []
