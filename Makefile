@@ -60,7 +60,7 @@ demo: $(VENV)/demo.stamp
 
 .PHONY: lab
 lab: $(VENV)/demo.stamp
-	@$(BIN)/jupyter lab --notebook-dir=notebooks $(notdir $(NOTEBOOK))
+	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) $(NOTEBOOK)
 
 # The tests that look at a real JupyterLab need a Chromium. Root gets one where apt has it; anybody else is told.
 .PHONY: browser
