@@ -233,12 +233,16 @@ def open_segment(
     Raises:
         ObjectLostError: the file is gone, or is another object's by now.
     """
-    if size_of(layout) != size:
+    parts = list(places(layout))
+    if sum(parts[-1]) != size:
         raise ObjectLostError(f"object {object_id.hex()}: its size is not that of its layout")
-    fd, stored = open_locked(directory, name, object_id)
+    # The pickle is read and not looked at in the mapping: that would cost a page fault, as much as the mapping itself.
+    fd, stored, head = open_locked(directory, name, object_id, HEADER_SIZE + layout[0])
     try:
         if stored != size:
             raise ObjectLostError(f"object {object_id.hex()} does not have the size it should have")
+        if len(parts) == 1:
+            return head[HEADER_SIZE:], []
         if len(_mappings) < getrlimit(RLIMIT_NOFILE)[0] // 2:
             mapping = mmap.mmap(fd, size, access=mmap.ACCESS_COPY)
             _mappings.add(mapping)
@@ -247,12 +251,13 @@ def open_segment(
             view = memoryview(_read(fd, size))
     finally:
         os.close(fd)
-    (start, length), *rest = places(layout)
-    return bytes(view[start : start + length]), [view[at : at + n] for at, n in rest]
+    return head[HEADER_SIZE:], [view[start : start + length] for start, length in parts[1:]]
 
 
-def open_locked(directory: str, name: str, object_id: bytes) -> tuple[int, int]:
-    """A descriptor of the object's file, and the object's size (the file may be longer).
+def open_locked(
+    directory: str, name: str, object_id: bytes, read: int = HEADER_SIZE
+) -> tuple[int, int, bytes]:
+    """A descriptor of the object's file, the object's size (the file may be longer), and the first ``read`` bytes.
 
     Nobody writes over the file while the descriptor, a duplicate, or a mapping made of it is open.
 
@@ -266,27 +271,34 @@ def open_locked(directory: str, name: str, object_id: bytes) -> tuple[int, int]:
     try:
         # Refused: a writer has it, so the object was given up before.
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        magic, found, size = HEADER.unpack(os.pread(fd, HEADER.size, 0))
+        head = _read_head(fd, read)
+        magic, found, size = HEADER.unpack_from(head)
         intact = magic == MAGIC and found == object_id and size <= os.fstat(fd).st_size
     except (BlockingIOError, struct.error):
-        size, intact = 0, False
+        intact = False
     except BaseException:
         os.close(fd)
         raise
     if not intact:
         os.close(fd)
         raise ObjectLostError(f"object {object_id.hex()} was given up, its memory holds something else")
-    return fd, size
+    return fd, size, head
+
+
+def _read_head(fd: int, length: int) -> bytes:
+    head = os.pread(fd, length, 0)
+    return head if len(head) == length else bytes(_read(fd, length))
 
 
 def _read(fd: int, size: int) -> bytearray:
+    """The first ``size`` bytes, whatever a single read gives at most."""
     copy = bytearray(size)
     view = memoryview(copy)
     done = 0
     while done < size:
         read = os.preadv(fd, [view[done : done + _PIECE]], done)
         if not read:
-            raise ObjectLostError("a segment became shorter while it was read")
+            raise ObjectLostError("a segment is shorter than it should be")
         done += read
     return copy
 

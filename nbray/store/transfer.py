@@ -37,7 +37,7 @@ class Outgoing:
         self._mapping: mmap.mmap | None = None
         _, _, object_id, name, _, _ = message
         try:
-            fd, size = open_locked(directory, name, object_id)
+            fd, size, _ = open_locked(directory, name, object_id)
         except (ObjectLostError, OSError):
             return
         try:

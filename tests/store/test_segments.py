@@ -136,8 +136,10 @@ def test_a_size_or_layout_of_another_object_is_refused(directory):
     name, size, layout = put(directory, 1)
     with pytest.raises(ObjectLostError, match="layout"):
         open_segment(directory, name, size + 1, layout, ID)
-    with pytest.raises(ObjectLostError, match="size"):
+    with pytest.raises(ObjectLostError, match="shorter"):
         open_segment(directory, name, size_of((1000,)), (1000,), ID)
+    with pytest.raises(ObjectLostError, match="size"):
+        open_segment(directory, name, size_of((2,)), (2,), ID)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "/etc/passwd", "a/b"])
