@@ -75,52 +75,59 @@ def children() -> list[int]:
         with open(f"/proc/{pid}/task/{pid}/children") as file:
             return [int(child) for child in file.read().split()]
     except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
-        return [child for child, (parent, _) in _processes().items() if parent == pid]
+        return [child for child in _processes() if _parent(child) == pid]
 
 
-def kill_session(session: int) -> None:
-    """SIGKILL to every process of a session except its leader.
+def kill_strays(session: int, variable: str) -> None:
+    """SIGKILL to every process that is in a session or was started with an environment ``variable`` ("NAME=value").
 
-    The leader must not have been waited for yet: while it is a zombie nobody else can get its id, so whoever bears
-    the session's id belongs to it.
+    The variable finds those that made a session of their own, and the session those that cleaned their environment. The
+    session's leader is left out and must not have been waited for yet: while it is a zombie nobody else can get its id.
     """
-    seen: set[int] = set()
-    while (
-        found := {pid for pid, (_, sid) in _processes().items() if sid == session and pid != session} - seen
-    ):
+
+    def is_stray(pid: int) -> bool:
+        try:
+            if _stat(pid)[1] == session:
+                return pid != session
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                return variable.encode() in file.read().split(b"\0")
+        except OSError:  # gone, or another user's
+            return False
+
+    killed: set[int] = set()
+    while found := {pid for pid in _processes() if pid not in killed and is_stray(pid)}:
+        killed |= found
         for pid in found:
             try:
                 handle = os.pidfd_open(pid)
             except OSError:  # gone
                 continue
             try:
-                # The handle pins the process; only now is it sure that it is the one which was listed.
-                if _stat(pid)[1] == session:
+                # The handle pins the process; only now is it sure that it is the one which was looked at.
+                if is_stray(pid):
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
             except OSError:
                 pass
             finally:
                 os.close(handle)
-        seen |= found
 
 
-def _processes() -> dict[int, tuple[int, int]]:
-    """pid -> (parent, session) of every process."""
-    found: dict[int, tuple[int, int]] = {}
+def _processes() -> list[int]:
     try:
-        names = os.listdir("/proc")
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except FileNotFoundError:
-        return found
-    for name in names:
-        if name.isdigit():
-            try:
-                found[int(name)] = _stat(int(name))
-            except OSError:  # gone meanwhile
-                continue
-    return found
+        return []
+
+
+def _parent(pid: int) -> int:
+    try:
+        return _stat(pid)[0]
+    except OSError:  # gone meanwhile
+        return 0
 
 
 def _stat(pid: int) -> tuple[int, int]:
+    """Parent and session."""
     with open(f"/proc/{pid}/stat", "rb") as file:
         # The command name is in parentheses and may contain any byte, parentheses too.
         fields = file.read().rpartition(b")")[2].split()

@@ -8,7 +8,8 @@ still hold the reason (``LEAVING``), and only the template knows the status, so 
 
 1. EXITED first: what the channel still holds is read; if a process that inherited the socket hides its end,
    ``_GRACE`` seconds must do.
-2. End of file first: an executor without its agent is of no use. It gets SIGKILL, unless it said that it is leaving.
+2. End of file first: if EXITED does not follow within ``_GRACE`` seconds the executor lives without its agent, which is
+   of no use. It gets SIGKILL; later, if it said that it is leaving.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ logger = logging.getLogger("nbray.node")
 
 #: Seconds that the second witness of an executor's end has after the first.
 _GRACE = 0.5
+#: Seconds from the wish for an executor until it must be ready.
+_START_LIMIT = 60.0
 #: Seconds between an executor's LEAVING and the end of its patience.
 _LEAVING_GRACE = 5.0
 #: Seconds the template has to end everything when the node closes.
@@ -151,17 +154,17 @@ class Node:
         self._closed = asyncio.Event()
         if self._expiry is not None:
             self._expiry.cancel()
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self.reactor.fileno())
         if self._link is not None:
-            if self._loop is None:
-                self._loop = asyncio.get_running_loop()
+            if self._loop is None:  # never started
+                self._loop = loop
                 self._attach()
             self._link.dismiss()
             try:
                 await asyncio.wait_for(self._closed.wait(), _CLOSING_GRACE)
             except TimeoutError:
                 self._link.bury()
-        self._loop = self._loop or asyncio.get_running_loop()
-        self._loop.remove_reader(self.reactor.fileno())
         self.reactor.close()
         for executor in list(self._executors.values()):
             self._forget(executor)
@@ -186,7 +189,7 @@ class Node:
         executor = self._fork(shape) if number is None else self._executors[number]
         self._assign(executor, lease_id)
         self._send(executor, (messages.LEASE, lease_id, owner_process, shape.environment))
-        return await self._wait(executor, lease_id)
+        return await self._wait(executor, lease_id, kill=False)
 
     async def host(self, actor_id: bytes, epoch: int, lease_id: int, spec: Spec, creation: bytes) -> Address:
         """A new executor that becomes an actor; ``on_hosted`` tells when its ``__init__`` has ended.
@@ -199,11 +202,7 @@ class Node:
         executor = self._fork(shape_of(spec))
         self._assign(executor, lease_id)
         self._send(executor, (messages.HOST, actor_id, epoch, creation))
-        try:
-            return await self._wait(executor, lease_id)
-        except asyncio.CancelledError:
-            self._kill(executor, "the lease was cancelled")
-            raise
+        return await self._wait(executor, lease_id, kill=True)
 
     def end_lane(self, lease_id: int, kill: bool) -> None:
         """The lease has ended: its executor is idle, or, with ``kill``, ended. An unknown lease is ignored."""
@@ -215,8 +214,9 @@ class Node:
             self._kill(executor, "its lease ended")
             return
         self._send(executor, (messages.UNLEASE, lease_id))
-        if executor.address is not None:
-            self._idle(executor)
+        if executor.killed is None and executor.leaving is None and executor.status is None:
+            self._pool.put(executor.number, executor.shape, self._now())
+            self._plan_expiry()
 
     def kill_lease(self, lease_id: int, reason: str = "killed") -> None:
         """SIGKILL to the lease's executor; ``on_exit`` follows with ("killed", reason, ...)."""
@@ -266,17 +266,21 @@ class Node:
         executor = _Executor(next(self._numbers), shape, self._loop.create_future())
         self._executors[executor.number] = executor
         self._link.send(frames.FORK, self._boot(executor.number, shape).pack())
+        limit = self._loop.call_later(
+            _START_LIMIT, self._kill, executor, f"it was not ready after {_START_LIMIT:.0f} s"
+        )
+        executor.ready.add_done_callback(lambda _: limit.cancel())
         return executor
 
     def _assign(self, executor: _Executor, lease_id: int) -> None:
         executor.lease = lease_id
         self._leases[lease_id] = executor
 
-    async def _wait(self, executor: _Executor, lease_id: int) -> Address:
+    async def _wait(self, executor: _Executor, lease_id: int, kill: bool) -> Address:
         try:
             return await asyncio.shield(executor.ready)
         except asyncio.CancelledError:
-            self.end_lane(lease_id, kill=False)
+            self.end_lane(lease_id, kill)
             raise
 
     def _send(self, executor: _Executor, message: Message) -> None:
@@ -289,15 +293,13 @@ class Node:
 
     def _kill(self, executor: _Executor, reason: str) -> None:
         executor.killed = executor.killed or reason
+        self._pool.discard(executor.number)
         if self._link is not None:
             self._link.send(frames.KILL, executor.number, signal.SIGKILL.value)
 
-    def _idle(self, executor: _Executor) -> None:
-        if executor.killed is not None or executor.leaving is not None or executor.status is not None:
-            return
+    def _now(self) -> float:
         assert self._loop is not None
-        self._pool.put(executor.number, executor.shape, self._loop.time())
-        self._plan_expiry()
+        return self._loop.time()
 
     def _plan_expiry(self) -> None:
         if self._expiry is None and self._loop is not None and (when := self._pool.next_expiry()) is not None:
@@ -305,8 +307,7 @@ class Node:
 
     def _expire(self) -> None:
         self._expiry = None
-        assert self._loop is not None
-        for number in self._pool.expire(self._loop.time()):
+        for number in self._pool.expire(self._now()):
             self._send(self._executors[number], (messages.RETIRE,))
         self._plan_expiry()
 
@@ -359,8 +360,6 @@ class Node:
             connection.send(each)
         if not executor.ready.done():
             executor.ready.set_result(executor.address)
-        if executor.lease is None:
-            self._idle(executor)
 
     def _channel_ended(self, connection: Connection, error: BaseException | None) -> None:
         executor: _Executor = connection.context
@@ -369,7 +368,7 @@ class Node:
             return
         self._pool.discard(executor.number)
         assert self._loop is not None
-        delay = 0.0 if executor.leaving is None else _LEAVING_GRACE
+        delay = _GRACE if executor.leaving is None else _LEAVING_GRACE
         self._loop.call_later(delay, self._kill_if_there, executor)
 
     def _kill_if_there(self, executor: _Executor) -> None:
@@ -383,6 +382,8 @@ class Node:
         self._link.attach(self._loop, self._told, self._template_gone)
 
     def _told(self, message: Message) -> None:
+        if self._closed is not None:
+            return
         kind = message[0]
         if kind == frames.STARTED:
             self._link_up = True
@@ -459,8 +460,11 @@ class Node:
         lost = list(self._executors.values())
         # A template that never came up will not do so the next time either: wait for the next lease.
         if was_up:
-            self.start_template()
-            self._attach()
+            try:
+                self.start_template()
+                self._attach()
+            except OSError:
+                logger.exception("the node's template process ended and cannot be started again now")
         for executor in lost:
             self._forget(executor)
             self._report(executor, ("signal", "SIGKILL", executor.pid, signal.SIGKILL.value, text))

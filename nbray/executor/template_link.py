@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -29,6 +30,8 @@ class TemplateLink:
         linux.start_method(sys.platform, 1)
         self.boot = boot
         self._decoder = Decoder()
+        #: Inherited by every process that comes from this template, so that ``bury`` finds them.
+        self._mark = ("NBRAY_TEMPLATE", secrets.token_hex(8))
         self._out = bytearray()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_message: Callable[[Message], None]
@@ -44,6 +47,7 @@ class TemplateLink:
                     stdout=file,
                     stderr=file,
                     cwd=boot.cwd,
+                    env={**os.environ, self._mark[0]: self._mark[1]},
                     start_new_session=True,
                 )
         except BaseException:
@@ -108,10 +112,10 @@ class TemplateLink:
             pass
 
     def bury(self) -> None:
-        """End the process if it has not ended, and every process of its session that it did not end itself."""
+        """End the process if it has not ended, and whatever came from it that it did not end itself."""
         self._detach()
         self.process.kill()
-        linux.kill_session(self.process.pid)
+        linux.kill_strays(self.process.pid, "=".join(self._mark))
         self.process.wait()
         self._socket.close()
 
