@@ -40,7 +40,7 @@ class Lane:
     ``calls`` are those sent and not answered, in the order of sending. ``peer`` is the shell's connection.
     """
 
-    __slots__ = ("lease", "spec", "peer", "calls", "load", "blocked", "recalling", "since", "granted", "known", "gone")
+    __slots__ = ("lease", "spec", "peer", "calls", "load", "blocked", "recalling", "since", "granted", "known", "gone", "idle")
 
     def __init__(self, lease: int, spec: Spec, peer: Any, now: float) -> None:
         self.lease = lease
@@ -54,6 +54,7 @@ class Lane:
         self.granted = now
         self.known: set[int] = set()
         self.gone = False
+        self.idle = True
 
 
 class Pool:
@@ -134,7 +135,7 @@ class Lanes:
         call.pool.ready.appendleft(call)
         self._spread(call.pool)
 
-    def returned(self, lane: Lane, sequences: tuple[int, ...], blocked: bool) -> list[Call]:
+    def returned(self, lane: Lane, sequences: tuple[int, ...], blocked: bool, now: float) -> list[Call]:
         """Calls came back that had not started. ``blocked``: because the running one waits for something."""
         lane.recalling = False
         back = [call for s in sequences if (call := lane.calls.pop(s, None)) is not None]
@@ -145,6 +146,9 @@ class Lanes:
         pool = self._pools[lane.spec]
         alive = [call for call in back if not call.ended]
         pool.ready.extendleft(reversed(alive))
+        if not lane.calls and not lane.idle:  # its last answer came before them
+            lane.load = 0.0
+            self._now_idle(pool, lane, now)
         self._spread(pool)
         return back
 
@@ -263,12 +267,14 @@ class Lanes:
             batch.append(call)
             busy = True
         if batch:
-            if len(calls) == len(batch):
+            if lane.idle:
+                lane.idle = False
                 pool.idle.remove(lane)
             self._effects.append((SEND, lane, batch))
 
     def _now_idle(self, pool: Pool, lane: Lane, now: float) -> None:
         lane.since = now
+        lane.idle = True
         pool.idle.append(lane)
         if self._owed and (not pool.ready or now - lane.granted > TURN):
             self._owed -= 1
@@ -330,7 +336,7 @@ class Lanes:
             assert set(map(id, pool.idle)) <= set(map(id, pool.lanes))
             for lane in pool.lanes:
                 assert not lane.gone
-                assert (lane in pool.idle) == (not lane.calls), (lane.lease, len(lane.calls))
+                assert lane.idle == (lane in pool.idle) == (not lane.calls), (lane.lease, len(lane.calls))
                 for call in lane.calls.values():
                     assert call.place is lane and call not in pool.ready
                 assert len(lane.calls) <= MOST

@@ -103,7 +103,7 @@ class AsyncHost:
                 result = function(*args, **kwargs)
                 if inspect.isawaitable(result):
                     result = await result
-                status, values = m.OK, executor.results(result, returns, name, peer)
+                status, values = m.OK, executor.results(result, returns, name, peer, sequence)
             except asyncio.CancelledError as error:
                 status, values = m.FAILED, [executor.failure(error, name)]
             except BaseException as error:
@@ -111,4 +111,3 @@ class AsyncHost:
             executor.current = current
             duration = (time.perf_counter_ns() - begun) // 1000
             executor.answer(current, status, values, duration, started)
-

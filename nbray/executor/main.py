@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
-from nbray.core.ids import Address, new_process_id, object_id
+from nbray.core.ids import Address, ProcessId, new_process_id, object_id
 from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Entry, with_refs
 from nbray.executor.boot import Boot
@@ -56,7 +56,7 @@ class Current:
 
     @property
     def task_id(self) -> bytes:
-        return object_id(self.owner, self.sequence)  # type: ignore[arg-type]
+        return object_id(ProcessId(self.owner), self.sequence)
 
 
 class Executor:
@@ -70,6 +70,8 @@ class Executor:
         self.boot = boot
         self.queue: deque[tuple[Connection | None, Any]] = deque()
         self.lease: int | None = None
+        self._last_lease = -1
+        self._early: list[tuple[Connection, Message]] = []
         self.retiring = False
         self.instance: Any = None
         self.actor_id: bytes = b""
@@ -134,10 +136,14 @@ class Executor:
 
     def _leased(self, lease: int, owner: bytes, environment: Any) -> None:
         self.lease = lease
+        early, self._early = self._early, []
+        for connection, message in early:
+            if not connection.closed:
+                self._calls(connection, message)
 
     def _unleased(self, lease: int) -> None:
         if self.lease == lease:
-            self.lease = None
+            self.lease, self._last_lease = None, lease
 
     def _host(self, actor_id: bytes, epoch: int, creation: bytes) -> None:
         self.actor_id, self.epoch = actor_id, epoch
@@ -168,7 +174,11 @@ class Executor:
     def _calls(self, connection: Connection, message: Message) -> None:
         caller = connection.context
         if caller.epoch < 0 and caller.lease != self.lease:
-            connection.close()  # the lease is over: its owner hears it as a lost lane, and runs them elsewhere
+            if caller.lease > (self.lease or self._last_lease):
+                # Granted and used before the node agent's word has come over the other socket.
+                self._early.append((connection, message))
+            else:
+                connection.close()  # the lease is over: its owner hears it as a lost lane, and runs them elsewhere
             return
         self.queue.extend([(connection, call) for call in message[1]])
 
@@ -327,7 +337,7 @@ class Executor:
                 del args, kwargs
             else:
                 result = function()
-            status, values = m.OK, self.results(result, returns, name, peer)
+            status, values = m.OK, self.results(result, returns, name, peer, sequence)
             del result
         except BaseException as error:
             status, values = m.FAILED, [self.failure(error, name)]
@@ -347,7 +357,9 @@ class Executor:
             caller.functions[number] = function
         return function
 
-    def arguments(self, payload: WireValue, slots: Any, keep: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def arguments(
+        self, payload: WireValue, slots: Any, keep: list[Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """``(args, kwargs)`` with the slots filled in; the entries of refs in them go to ``keep``."""
         owner = self.owner
         if type(payload) is not bytes or slots:
@@ -371,12 +383,12 @@ class Executor:
             args = tuple(filled)
         return args, kwargs or {}
 
-    def results(self, result: Any, returns: int, name: str, receiver: Address) -> list[WireValue]:
-        """Wire values for what a call returned."""
+    def results(self, result: Any, returns: int, name: str, receiver: Address, sequence: int) -> list[WireValue]:
+        """Wire values for what a call returned; the receiver owns them as ``sequence`` and those after it."""
         if returns == 1:
             if result is None:
                 return [_NONE]
-            return [self.result(result, name, receiver)]
+            return [self._result(result, name, receiver, sequence)]
         if returns == 0:
             return []
         try:
@@ -387,14 +399,14 @@ class Executor:
             ) from None
         if len(items) != returns:
             raise ValueError(f"{name} has num_returns={returns} but returned {len(items)} values")
-        return [self.result(item, name, receiver) for item in items]
+        return [self._result(item, name, receiver, sequence + i) for i, item in enumerate(items)]
 
-    def result(self, result: Any, name: str, receiver: Address) -> WireValue:
+    def _result(self, result: Any, name: str, receiver: Address, sequence: int) -> WireValue:
         dumped = pickled(result, f"the result of {name}")
         owner = self.owner
         if not dumped.buffers and not dumped.refs and len(dumped.pickle) < 65536:
             return dumped.pickle
-        value, guard = owner.values.keep(dumped, owner.new_id()[1], own=False)
+        value, guard = owner.values.keep(dumped, object_id(ProcessId(receiver.process), sequence), own=False)
         if guard is not None and guard.contained:
             value = with_refs(value, self._export_result(guard.contained, receiver))
         return value
@@ -406,8 +418,14 @@ class Executor:
         held = set()
         with owner.lock:
             for entry in entries:
-                if entry.owner is not None and entry.owner.process != receiver.process and type(entry.value) is not bytes:
-                    requests.append(owner.peers.ask_hold([(entry.id, receiver.process)], entry.owner, (entry,)))
+                if (
+                    entry.owner is not None
+                    and entry.owner.process != receiver.process
+                    and type(entry.value) is not bytes
+                ):
+                    requests.append(
+                        owner.peers.ask_hold([(entry.id, receiver.process)], entry.owner, (entry,))
+                    )
                     held.add(entry.id)
         if requests:
             self._acknowledged(requests)
@@ -419,12 +437,16 @@ class Executor:
 
     def _acknowledged(self, requests: list[int]) -> None:
         peers = self.owner.peers
-        self.owner.lead.run_until(lambda: all(map(peers.acknowledged, requests)), time.monotonic() + _ACK_LIMIT)
+        self.owner.lead.run_until(
+            lambda: all(map(peers.acknowledged, requests)), time.monotonic() + _ACK_LIMIT
+        )
 
     def failure(self, error: BaseException, name: str) -> WireValue:
         return (m.ERROR, dump_error(error, name, os.getpid(), self.boot.node_id.hex()))
 
-    def answer(self, current: Current, status: int, values: list[WireValue], duration: int, started: float) -> None:
+    def answer(
+        self, current: Current, status: int, values: list[WireValue], duration: int, started: float
+    ) -> None:
         """Send a call's result, after everything that has to be known before it."""
         owner = self.owner
         if sys.stdout._text:  # type: ignore[attr-defined]
@@ -459,4 +481,3 @@ def run(boot: Boot, entry_type: type[Entry], started: Callable[[Executor], None]
     """Be executor ``boot.number`` until the end of the process."""
     executor = Executor(boot, entry_type, started)
     executor.run()
-

@@ -557,8 +557,9 @@ class Owner:
         lane = connection.context.machine
         self.peers.process_gone(connection.context.process)
         if not lane.gone:
+            # Placement hears of the executor's end from its node, with the reason. Giving the lease back now would lose that.
+            self._verdicts.setdefault(lane.lease, (time.monotonic() + VERDICT, []))
             self.lanes.lost(lane)
-            self.send_up(("give", lane.lease))
             self.carry_out()
         self.lane_of.pop(lane.lease, None)
 
@@ -623,6 +624,7 @@ class Owner:
             for lease in [lease for lease, (until, _) in self._verdicts.items() if until < now]:
                 for call in self._verdicts.pop(lease)[1]:
                     self.fail_with(call, crash_error(call.function.name, None))
+                self.send_up(("give", lease))  # only the connection broke
             self.carry_out()
         self.feed.trim()
 

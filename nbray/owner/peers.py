@@ -18,7 +18,7 @@ from nbray.core.ownership import Entry, complete
 from nbray.exceptions import NodeDiedError, ObjectLostError, OwnerDiedError
 from nbray.owner.guards import DROP_HOLD, DROP_SEGMENT, Guard, Hold
 from nbray.store import segments
-from nbray.store.transfer import Incoming, Outgoing
+from nbray.store.transfer import Incoming, Outgoing, Pulls
 from nbray.wire.errors import dump_error
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Peers:
         self._to: dict[bytes, Connection] = {}
         self._requests = itertools.count(1)
         self._asking: dict[int, tuple[Any, ...]] = {}
-        self._pulls: dict[int, Incoming] = {}
+        self._pulls = Pulls(owner.values.store_dir)
         self._pull_server = PullServer(owner.values.store_dir)
         self._copies: dict[bytes, list[Address]] = {}
 
@@ -90,10 +90,7 @@ class Peers:
         if self._to.get(address.process) is connection:
             del self._to[address.process]
         self._owner_died(address.process)
-        for request, incoming in list(self._pulls.items()):
-            if incoming.context is connection:
-                del self._pulls[request]
-                incoming.fail(ObjectLostError(f"the process that served the object is gone ({error or 'closed'})"))
+        self._pulls.lost(connection, ObjectLostError(f"the process that served it is gone ({error or 'closed'})"))
         self.owner.completions += 1
         self.process_gone(address.process)
 
@@ -324,35 +321,45 @@ class Peers:
         with owner.lock:
             if node in owner.dead_nodes:
                 raise lost_with_node(oid, node)
-            request = next(self._requests)
-            incoming = Incoming(request, oid, name, owner.values.store_dir, copy_name(oid))
-            incoming.context = connection = self.to(where)
-            self._pulls[request] = incoming
-            for message in incoming.start():
-                connection.send(message)
-        owner.lead.run_until(lambda: incoming.finished or node in owner.dead_nodes)
-        with owner.lock:
-            self._pulls.pop(request, None)
-            if incoming.error is not None or not incoming.finished:
-                incoming.abandon()
-                if node in owner.dead_nodes or not isinstance(incoming.error, ObjectLostError):
-                    raise incoming.error if incoming.error is not None else lost_with_node(oid, node)
-                raise lost_with_node(oid, node) from incoming.error
-            if owner_of(oid) == owner.process:
-                self._copies.setdefault(oid, []).append(owner.values.serve)
-        owner.feed.append((events.OBJECT, time.time(), oid, "copied", size, owner.node))
+            connection = self.to(where)
+            incoming, asks = self._pulls.want(connection, oid, name, copy_name(oid))
+            for ask in asks:
+                connection.send(ask)
+        try:
+            owner.lead.run_until(lambda: incoming.finished or node in owner.dead_nodes or owner.closed)
+        finally:
+            with owner.lock:
+                self._pulls.leave(incoming)
+        error = incoming.error
+        if isinstance(error, ObjectLostError) or not os.path.exists(os.path.join(owner.values.store_dir, copy_name(oid))):
+            raise lost_with_node(oid, node) from error
+        if error is not None:
+            raise error
         return here
 
     def _pull_asked(self, connection: Connection, message: Message) -> None:
         self._pull_server.asked(connection, message)
 
     def _chunk(self, connection: Connection, message: Message) -> None:
-        incoming = self._pulls.get(message[1])
-        if incoming is not None:
-            for answer in incoming.receive(message):
-                connection.send(answer)
-            if incoming.finished:
-                self.owner.completions += 1
+        incoming, asks = self._pulls.receive(message)
+        for ask in asks:
+            connection.send(ask)
+        if incoming is not None and incoming.finished and incoming.error is None:
+            self._arrived(incoming)
+
+    def _arrived(self, incoming: Incoming) -> None:
+        """Tell the object's owner where its copy is, so that it goes when the object goes."""
+        owner = self.owner
+        oid = incoming.object_id
+        serve = owner.values.serve
+        if owner_of(oid) == owner.process:
+            self._copies.setdefault(oid, []).append(serve)
+        else:
+            entry = owner.canonical.get(oid)
+            if entry is not None and entry.owner is not None:
+                self.to(entry.owner).send((m.COPIED, oid, owner.node, tuple(serve)))
+        owner.feed.append((events.OBJECT, time.time(), oid, "copied", 0, owner.node))
+        owner.completions += 1
 
     # -- the rest --------------------------------------------------------------------------------------------------
 
@@ -362,7 +369,7 @@ class Peers:
         if context is not None and not context.machine.gone:
             if not sequences and not blocked:
                 self.owner.lanes.resumed(context.machine)
-            self.owner.lanes.returned(context.machine, sequences, blocked)
+            self.owner.lanes.returned(context.machine, sequences, blocked, time.monotonic())
             self.owner.carry_out()
 
     def _output(self, connection: Connection, message: Message) -> None:
@@ -381,7 +388,7 @@ class PullServer:
         self._outgoing: dict[tuple[Connection, int], Outgoing] = {}
 
     def asked(self, connection: Connection, message: Message) -> None:
-        """PULL: start sending, or go on after an acknowledgement."""
+        """PULL: one more range of a file."""
         key = (connection, message[1])
         for stale in [key for key in self._outgoing if key[0].closed]:
             del self._outgoing[stale]
