@@ -32,9 +32,10 @@ from nbray.core.messages import Loss, Message, Spec
 from nbray.exceptions import RaySystemError
 from nbray.executor import boot as frames
 from nbray.executor.boot import Boot
-from nbray.executor.loss import loss_of, tail_of
+from nbray.executor.loss import tail_of
 from nbray.executor.node_config import NodeConfig, StartError
 from nbray.executor.pool import IdlePool, Shape, shape_of
+from nbray.executor.record import Record
 from nbray.executor.template_link import TemplateLink
 
 __all__ = ["Node", "NodeConfig", "StartError"]
@@ -53,29 +54,6 @@ _CLOSING_GRACE = 1.5
 
 def _ignore(*_: object) -> None:
     """The callback of who does not want to know."""
-
-
-class _Executor:
-    """What the node knows of one executor, from the wish for it until both witnesses have seen its end."""
-
-    __slots__ = (
-        "number", "shape", "ready", "pid", "process", "address", "connection", "early", "lease", "killed",
-        "leaving", "status",
-    )  # fmt: skip
-
-    def __init__(self, number: int, shape: Shape, ready: asyncio.Future[Address]) -> None:
-        self.number = number
-        self.shape = shape
-        self.ready = ready
-        self.pid = 0
-        self.process = b""
-        self.address: Address | None = None
-        self.connection: Connection | None = None
-        self.early: list[Message] = []
-        self.lease: int | None = None
-        self.killed: str | None = None
-        self.leaving: str | None = None
-        self.status: int | None = None
 
 
 class Node:
@@ -110,9 +88,9 @@ class Node:
         self._link: TemplateLink | None = None
         self._link_up = False
         self._numbers = itertools.count(1)
-        self._executors: dict[int, _Executor] = {}
-        self._leases: dict[int, _Executor] = {}
-        self._processes: dict[bytes, _Executor] = {}
+        self._executors: dict[int, Record] = {}
+        self._leases: dict[int, Record] = {}
+        self._processes: dict[bytes, Record] = {}
         self._pool = IdlePool(self.config.keep, self.config.linger)
         self._expiry: asyncio.TimerHandle | None = None
         self._closed: asyncio.Event | None = None
@@ -214,7 +192,7 @@ class Node:
             self._kill(executor, "its lease ended")
             return
         self._send(executor, (messages.UNLEASE, lease_id))
-        if executor.killed is None and executor.leaving is None and executor.status is None:
+        if executor.usable:
             self._pool.put(executor.number, executor.shape, self._now())
             self._plan_expiry()
 
@@ -228,7 +206,7 @@ class Node:
         """Ask the lease's executor to finish what it has and to leave; ``on_exit`` follows."""
         executor = self._leases.get(lease_id)
         if executor is not None:
-            self._send(executor, (messages.RETIRE,))
+            self._retire(executor)
 
     def down(self, process_id: bytes, message: Message) -> None:
         """Hand a message from placement to the owner in an executor; lost if that is gone."""
@@ -256,14 +234,14 @@ class Node:
             entry=config.entry,
         )
 
-    def _fork(self, shape: Shape) -> _Executor:
+    def _fork(self, shape: Shape) -> Record:
         if self._loop is None or self._closed is not None:
             raise RaySystemError("the node is not running")
         if self._link is None:  # the last one died before it was up
             self.start_template()
             self._attach()
         assert self._link is not None
-        executor = _Executor(next(self._numbers), shape, self._loop.create_future())
+        executor = Record(next(self._numbers), shape, self._loop.create_future())
         self._executors[executor.number] = executor
         self._link.send(frames.FORK, self._boot(executor.number, shape).pack())
         limit = self._loop.call_later(
@@ -272,18 +250,18 @@ class Node:
         executor.ready.add_done_callback(lambda _: limit.cancel())
         return executor
 
-    def _assign(self, executor: _Executor, lease_id: int) -> None:
+    def _assign(self, executor: Record, lease_id: int) -> None:
         executor.lease = lease_id
         self._leases[lease_id] = executor
 
-    async def _wait(self, executor: _Executor, lease_id: int, kill: bool) -> Address:
+    async def _wait(self, executor: Record, lease_id: int, kill: bool) -> Address:
         try:
             return await asyncio.shield(executor.ready)
         except asyncio.CancelledError:
             self.end_lane(lease_id, kill)
             raise
 
-    def _send(self, executor: _Executor, message: Message) -> None:
+    def _send(self, executor: Record, message: Message) -> None:
         """Before the executor is connected messages wait, in order."""
         if executor.connection is None:
             executor.early.append(message)
@@ -291,11 +269,15 @@ class Node:
             with self.reactor.lock:
                 executor.connection.send(message)
 
-    def _kill(self, executor: _Executor, reason: str) -> None:
+    def _kill(self, executor: Record, reason: str) -> None:
         executor.killed = executor.killed or reason
         self._pool.discard(executor.number)
         if self._link is not None:
             self._link.send(frames.KILL, executor.number, signal.SIGKILL.value)
+
+    def _retire(self, executor: Record) -> None:
+        executor.retired = True
+        self._send(executor, (messages.RETIRE,))
 
     def _now(self) -> float:
         assert self._loop is not None
@@ -308,7 +290,7 @@ class Node:
     def _expire(self) -> None:
         self._expiry = None
         for number in self._pool.expire(self._now()):
-            self._send(self._executors[number], (messages.RETIRE,))
+            self._retire(self._executors[number])
         self._plan_expiry()
 
     # -- what executors say ----------------------------------------------------------------------------------
@@ -323,7 +305,7 @@ class Node:
         connection.on_message = self._heard
 
     def _heard(self, connection: Connection, message: Message) -> None:
-        executor: _Executor | None = connection.context
+        executor: Record | None = connection.context
         kind = message[0]
         if executor is None:
             if kind == messages.READY:
@@ -362,16 +344,16 @@ class Node:
             executor.ready.set_result(executor.address)
 
     def _channel_ended(self, connection: Connection, error: BaseException | None) -> None:
-        executor: _Executor = connection.context
+        executor: Record = connection.context
         if executor.status is not None:
             self._finish(executor)
             return
         self._pool.discard(executor.number)
         assert self._loop is not None
-        delay = _GRACE if executor.leaving is None else _LEAVING_GRACE
+        delay = _LEAVING_GRACE if executor.leaving is not None else _GRACE
         self._loop.call_later(delay, self._kill_if_there, executor)
 
-    def _kill_if_there(self, executor: _Executor) -> None:
+    def _kill_if_there(self, executor: Record) -> None:
         if executor.status is None:
             self._kill(executor, "it closed its channel to the node agent")
 
@@ -399,7 +381,7 @@ class Node:
         elif kind == frames.EXITED:
             self._exited(executor, message[2])
 
-    def _exited(self, executor: _Executor, status: int) -> None:
+    def _exited(self, executor: Record, status: int) -> None:
         executor.status = status
         self._pool.discard(executor.number)
         if executor.connection is None or executor.connection.closed:
@@ -408,24 +390,21 @@ class Node:
             assert self._loop is not None
             self._loop.call_later(_GRACE, self._finish, executor)
 
-    def _finish(self, executor: _Executor) -> None:
+    def _finish(self, executor: Record) -> None:
         """Both witnesses have spoken, or had their time."""
         if executor.number not in self._executors:
             return
         self._forget(executor)
         path = self._boot(executor.number, executor.shape).log_path
         tail = tail_of(path)
-        try:
-            os.unlink(path)
-        except OSError:
-            pass
-        assert executor.status is not None
-        self._report(
-            executor,
-            loss_of(executor.status, executor.pid, tail, killed=executor.killed, leaving=executor.leaving),
-        )
+        for left in (path, executor.address.unix if executor.address else ""):
+            try:
+                os.unlink(left)
+            except OSError:
+                pass
+        self._report(executor, executor.loss(tail))
 
-    def _forget(self, executor: _Executor) -> None:
+    def _forget(self, executor: Record) -> None:
         self._executors.pop(executor.number, None)
         self._processes.pop(executor.process, None)
         self._pool.discard(executor.number)
@@ -435,13 +414,13 @@ class Node:
             with self.reactor.lock:
                 executor.connection.close()
 
-    def _report(self, executor: _Executor, loss: Loss) -> None:
+    def _report(self, executor: Record, loss: Loss) -> None:
         if executor.ready.done():
             self.on_exit(executor.lease, executor.process, loss)
         else:
             self._fail_start(executor, loss)
 
-    def _fail_start(self, executor: _Executor, loss: Loss) -> None:
+    def _fail_start(self, executor: Record, loss: Loss) -> None:
         if not executor.ready.done():
             executor.ready.set_exception(StartError(loss))
             executor.ready.exception()  # seen: nobody may be waiting any more

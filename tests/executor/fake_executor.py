@@ -37,7 +37,6 @@ def run(boot: Boot) -> None:
                 (messages.UP, ("value", eval(message[1][1], globals(), {"agent": agent, "boot": boot})))
             )
         elif kind == messages.RETIRE:
-            agent.send((messages.LEAVING, "retired"))
             os._exit(0)
         elif kind == messages.HOST:
             _, actor_id, epoch, creation = message

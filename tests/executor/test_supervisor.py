@@ -202,6 +202,18 @@ def test_a_retired_executor_leaves_by_itself(dirs: NodeDirs) -> None:
     run(test())
 
 
+def test_a_retired_executor_that_crashes_has_crashed(dirs: NodeDirs) -> None:
+    async def test() -> None:
+        async with running(dirs) as placement:
+            address = await soon(placement.node.lane(1, ONE_CPU, OWNER))
+            placement.tell(address.process, "ctypes.string_at(0)")
+            placement.node.retire(1)
+            _, _, loss = await placement.exit()
+            assert loss[:2] == ("signal", "SIGSEGV")
+
+    run(test())
+
+
 def test_an_actor_gets_an_executor_of_its_own_and_reports_its_init(dirs: NodeDirs) -> None:
     async def test() -> None:
         async with running(dirs) as placement:
