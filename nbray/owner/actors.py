@@ -120,8 +120,7 @@ class Actors:
         owner.send_up(
             ("actor_new", creation.machine.actor_id, options.placing_spec, packed,
              {"held": options.held_spec, "max_restarts": options.max_restarts, "name": options.name or "",
-              "namespace": options.namespace or "", "get_if_exists": False, "lifetime": options.lifetime or "",
-              "class_name": function.name, "handle": self._handle(creation.machine.actor_id, options.meta)})
+              "namespace": options.namespace or "", "class_name": function.name, "handle": self._handle(creation.machine.actor_id, options.meta)})
         )  # fmt: skip
 
     def _handle(self, actor_id: bytes, meta: bytes) -> bytes:

@@ -1,0 +1,346 @@
+"""Puts a process together: a driver with its pool, or an executor. The only holder of "current"."""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgpack
+
+from nbray import events
+from nbray.core.ids import Address, new_node_id, new_process_id
+from nbray.core.messages import RESOURCE_UNIT
+from nbray.core.ownership import Entry
+from nbray.exceptions import RaySystemError
+from nbray.executor.boot import Boot
+from nbray.owner.owner import Owner
+from nbray.store.segments import choose_store_dir
+
+if TYPE_CHECKING:
+    from nbray.cluster.pool import Pool
+    from nbray.core.calls import Function
+    from nbray.executor.main import Executor
+
+_current: Runtime | None = None
+_forked = False
+_starting = threading.Lock()
+_entry_type: type[Entry] = Entry
+
+
+def register(entry_type: type[Entry]) -> None:
+    """The public class of refs, which this module must not import."""
+    global _entry_type
+    _entry_type = entry_type
+
+
+class Runtime:
+    """What the public API stands on: an owner, and what is around it.
+
+    Args:
+        owner: of this process. pool: the driver's pool; None in an executor. executor: None in a driver.
+        namespace: of named actors.
+    """
+
+    def __init__(
+        self, owner: Owner, pool: Pool | None, executor: Executor | None, namespace: str, job: bytes
+    ) -> None:
+        self.owner = owner
+        self.pool = pool
+        self.executor = executor
+        self.namespace = namespace
+        self.job = job
+        self.pid = os.getpid()
+        self.put = owner.put
+        self.get = owner.get
+        self.wait = owner.wait
+        self.submit = owner.submit
+        self.function = owner.function
+        self.call_actor = owner.actors.call
+        self.on_ready = owner.on_ready
+        self.resolve = owner.peers.resolve
+        self._pinned: list[Entry] = []
+
+    @property
+    def address(self) -> Address:
+        return self.owner.address
+
+    @property
+    def feed(self) -> events.Feed:
+        return self.owner.feed
+
+    def create_actor(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any) -> Entry:
+        if options.name is not None:
+            options = options._replace(namespace=options.namespace or self.namespace)
+        return self.owner.actors.create(function, args, kwargs, options)
+
+    def named_actor(self, name: str, namespace: str | None) -> tuple[Entry, bytes]:
+        """The entry of the living actor of that name, and its class' meta.
+
+        Raises:
+            ValueError: there is none.
+        """
+        namespace = namespace or self.namespace
+        actor, handle = self.owner.actors.ask("actor_named", name, namespace)
+        if actor is None:
+            raise ValueError(f"no living actor is named {name!r} in namespace {namespace!r}")
+        oid, creator, meta = msgpack.unpackb(handle, use_list=False)
+        return self.owner.peers.resolve(oid, Address(*creator)), meta
+
+    def kill(self, actor: Entry, no_restart: bool) -> None:
+        self.owner.actors.kill(actor, no_restart)
+
+    def pin(self, entry: Entry) -> None:
+        """A ref was pickled outside of any message: it stays alive until the job ends."""
+        if not self._pinned:
+            warnings.warn(
+                "a ref was pickled outside of a task's arguments, results and puts: its object stays in memory until shutdown()",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        self._pinned.append(entry)
+
+    # -- facts -----------------------------------------------------------------------------------------------------
+
+    def _resources(self) -> Sequence[Any]:
+        nodes: Sequence[Any] = self.owner.actors.ask("resources")[0]
+        return nodes
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """A dict a node, as ``ray.nodes()``."""
+        return [
+            {
+                "NodeID": node.hex(),
+                "Alive": True,
+                "NodeManagerHostname": os.uname().nodename,
+                "Resources": _whole(totals),
+                "Labels": dict(labels),
+            }
+            for node, totals, _, labels, _ in self._resources()
+        ]
+
+    def cluster_resources(self) -> dict[str, float]:
+        return _whole(_sum(totals for _, totals, _, _, _ in self._resources()))
+
+    def available_resources(self) -> dict[str, float]:
+        return {name: n for name, n in _whole(_sum(free for _, _, free, _, _ in self._resources())).items() if n > 0}
+
+    def context(self) -> dict[str, Any]:
+        """Ids as hex strings, None where they do not apply."""
+        executor = self.executor
+        current = executor.current if executor is not None else None
+        return {
+            "job_id": self.job.hex(),
+            "node_id": self.owner.node.hex(),
+            "worker_id": self.owner.process.hex(),
+            "task_id": current.task_id.hex() if current is not None else None,
+            "actor_id": executor.actor_id.hex() if executor is not None and executor.actor_id else None,
+            "namespace": self.namespace,
+        }
+
+    def close(self) -> None:
+        self.owner.close()
+        if self.pool is not None:
+            self.pool.close()
+
+
+def _sum(many: Any) -> list[tuple[str, int]]:
+    totals: dict[str, int] = {}
+    for each in many:
+        for name, n in each:
+            totals[name] = totals.get(name, 0) + n
+    return list(totals.items())
+
+
+def _whole(units: Any) -> dict[str, float]:
+    return {name: n / RESOURCE_UNIT for name, n in units}
+
+
+# -- current -----------------------------------------------------------------------------------------------------------
+
+
+def current() -> Runtime:
+    """This process' runtime; starts a local pool if there is none.
+
+    Raises:
+        RaySystemError: in a process that was forked off one that uses nbray.
+    """
+    runtime = _current
+    if runtime is not None:
+        return runtime
+    init()
+    assert _current is not None
+    return _current
+
+
+def current_or_none() -> Runtime | None:
+    return _current
+
+
+def init(
+    address: Any = None,
+    *,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    resources: Mapping[str, float] | None = None,
+    labels: Mapping[str, str] | None = None,
+    namespace: str | None = None,
+    env_vars: Mapping[str, str] | None = None,
+    log_to_driver: bool = True,
+) -> Runtime:
+    """Start a local pool, or attach to the Dask cluster at ``address``.
+
+    Raises:
+        RuntimeError: it runs already.
+        RaySystemError: in a forked process.
+    """
+    global _current
+    if _forked:
+        raise RaySystemError(
+            "this process was forked off one that uses nbray, whose connections cannot be shared; "
+            "start it with multiprocessing's 'spawn', or use nbray in the parent only"
+        )
+    if sys.platform == "win32":
+        raise RaySystemError("nbray runs on Linux and macOS; on Windows, use it inside WSL (wsl --install)")
+    with _starting:
+        if _current is not None:
+            if threading.current_thread() is threading.main_thread() or address is not None:
+                raise RuntimeError("nbray is initialized already; shutdown() ends it, ignore_reinit_error=True says so only")
+            return _current
+        _current = _start(address, num_cpus, num_gpus, resources, labels, namespace, env_vars, log_to_driver)
+        return _current
+
+
+def _start(
+    address: Any,
+    num_cpus: float | None,
+    num_gpus: float | None,
+    resources: Mapping[str, float] | None,
+    labels: Mapping[str, str] | None,
+    namespace: str | None,
+    env_vars: Mapping[str, str] | None,
+    log_to_driver: bool,
+) -> Runtime:
+    from nbray.executor.node_config import NodeConfig
+
+    session_dir = tempfile.mkdtemp(prefix="nbray-")
+    store_dir = choose_store_dir("nbray-")
+    process, node, secret = new_process_id(), new_node_id(), secrets.token_bytes(32)
+    pools: list[Pool] = []
+    owner = None
+    try:
+        attached = address is not None
+        if attached:
+            from nbray.cluster import existing
+
+            secret = existing.secret_of(address, secret)
+        owner = Owner(
+            process=process,
+            node=node,
+            secret=secret,
+            store_dir=store_dir,
+            socket_path=f"{session_dir}/driver",
+            tcp_host="127.0.0.1" if attached else "",
+            entry_type=_entry_type,
+            send_up=lambda message: pools[0].uplink.send(message),
+        )
+        if not log_to_driver:
+            owner.peers.output = lambda who, stream, text, pid: None
+        config = NodeConfig(
+            node_id=node,
+            session_dir=session_dir,
+            store_dir=store_dir,
+            secret=secret,
+            env=tuple(sorted((env_vars or {}).items())),
+            entry="nbray._runtime:run_executor",
+        )
+        if attached:
+            pools.append(existing.attach(address, owner.address, config, owner.notice))
+        else:
+            from nbray.cluster.local import start_local
+
+            have = {"CPU": float(cpu_count() if num_cpus is None else num_cpus), **(resources or {})}
+            if num_gpus:
+                have["GPU"] = float(num_gpus)
+            have.setdefault("memory", float(_memory()))
+            pools.append(start_local(process, config, have, owner.notice, labels=labels))
+        owner.lead.start()
+        owner.interrupts.install()
+    except BaseException:
+        if owner is not None:
+            owner.close()
+        shutil.rmtree(session_dir, ignore_errors=True)
+        shutil.rmtree(store_dir, ignore_errors=True)
+        raise
+    return Runtime(owner, pools[0], None, namespace or secrets.token_hex(8), process)
+
+
+def shutdown() -> None:
+    """End the pool, or leave the one that was attached to. Idempotent."""
+    global _current
+    with _starting:
+        runtime, _current = _current, None
+    if runtime is not None and runtime.pid == os.getpid() and runtime.executor is None:
+        runtime.close()
+
+
+atexit.register(shutdown)
+
+
+def _after_fork() -> None:
+    global _current, _forked, _starting
+    if _current is not None:
+        _current, _forked, _starting = None, True, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def run_executor(boot: Boot) -> NoReturn:
+    """What an executor runs, forked off its node's template."""
+    from nbray.executor.main import run
+
+    def started(executor: Executor) -> None:
+        global _current
+        _current = Runtime(executor.owner, None, executor, "", b"")
+
+    run(boot, _entry_type, started)
+
+
+# -- this machine ------------------------------------------------------------------------------------------------------
+
+
+def cpu_count() -> int:
+    """CPUs that this process may use: its affinity, and its cgroup's quota rounded up."""
+    try:
+        cpus = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        cpus = os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+        if quota != "max":
+            cpus = min(cpus, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass
+    return cpus
+
+
+def _memory() -> int:
+    """Bytes of memory that this process may use."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        with open("/sys/fs/cgroup/memory.max") as file:
+            text = file.read().strip()
+        return min(total, int(text)) if text != "max" else total
+    except (OSError, ValueError):
+        return total
+
