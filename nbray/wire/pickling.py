@@ -63,7 +63,7 @@ _ATOMS = _NUMBERS | {bytes}
 _CONTAINERS = frozenset((tuple, list, dict))
 _LIFTABLE = frozenset((bytes, bytearray))
 _FLAT = _ATOMS | _LIFTABLE
-_FAST_LENGTH = 16
+_FAST_LENGTH = 32
 _LIFT_LENGTH = 64
 
 
@@ -109,8 +109,10 @@ def dump(value: Any) -> Dumped:
     Raises whatever pickling raises, ``explain_unpicklable`` in ``wire/explain.py`` finds out why.
     """
     kind = type(value)
-    if kind is tuple:
-        if _NUMBERS.issuperset(map(type, value)) or _is_plain(value):
+    if kind is tuple and len(value) <= _FAST_LENGTH and _NUMBERS.issuperset(map(type, value)):
+        return _new(Dumped, (_c_dumps(value, PROTOCOL), (), ()))
+    if kind in _CONTAINERS:
+        if _is_plain(value):
             return _new(Dumped, (_c_dumps(value, PROTOCOL), (), ()))
     elif kind in _ATOMS:
         if kind is not bytes or len(value) < LARGE_BYTES:
@@ -161,23 +163,27 @@ def content_hash(pickled: bytes) -> bytes:
 # --- the roads -----------------------------------------------------------------------------------------------------
 
 
-def _is_plain(value: tuple[Any, ...]) -> bool:
-    """Whether a small tuple holds nothing but atoms, and containers of atoms: (args, kwargs) of most calls."""
+def _is_plain(value: Any, depth: int = 3) -> bool:
+    """Whether a small container holds nothing but atoms and small containers of them, as the arguments of most calls."""
     if len(value) > _FAST_LENGTH:
         return False
-    for item in value:
+    items = value
+    if type(value) is dict:
+        if not _NUMBERS.issuperset(map(type, value)):
+            return False
+        items = value.values()
+    if _NUMBERS.issuperset(map(type, items)):
+        return True
+    if not depth:
+        return False
+    for item in items:
         kind = type(item)
         if kind in _NUMBERS:
             continue
         if kind is bytes:
             if len(item) >= LARGE_BYTES:
                 return False
-        elif kind not in _CONTAINERS or len(item) > _FAST_LENGTH:
-            return False
-        elif kind is dict:
-            if not (_NUMBERS.issuperset(map(type, item.values())) and _NUMBERS.issuperset(map(type, item))):
-                return False
-        elif not _NUMBERS.issuperset(map(type, item)):
+        elif kind not in _CONTAINERS or not _is_plain(item, depth - 1):
             return False
     return True
 

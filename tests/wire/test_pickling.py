@@ -405,6 +405,23 @@ print('torch' in sys.modules, 'numpy' in sys.modules)
     assert done.stdout.split() == ["False", "False"]
 
 
-def test_the_fast_road_takes_the_payload_of_a_call():
-    assert pickling._is_plain(((1, "a"), {"x": 2.0}, b"tail"))
-    assert not pickling._is_plain(((1, []), {}))
+def test_the_fast_road_takes_the_payload_of_a_call_and_leaves_what_may_hide_something(monkeypatch):
+    slow = []
+    monkeypatch.setattr(pickling, "_dump_any", slow.append)
+    for value in (((1, "a"), {"x": 2.0, "y": [1, {"z": None}]}, b"tail"), [], {}, [True, ()]):
+        dump(value)
+    assert slow == []
+    same = []
+    same.append(same)
+    values = (
+        (np.float64(1),),
+        {"x": object()},
+        {b"k": 1},
+        [b"x" * LARGE_BYTES],
+        list(range(100)),
+        [[[[[1]]]]],
+        same,
+    )
+    for value in values:
+        dump(value)
+    assert len(slow) == len(values)
