@@ -215,8 +215,10 @@ class ActorDirectory:
             record.streak = 0
 
     # --- views -----------------------------------------------------------------------------------------------------
-    def __getitem__(self, actor: ActorId) -> Record:
-        return self._actors[actor]
+    def creation_of(self, actor: ActorId) -> bytes:
+        """What an executor needs to become the actor; b"" if it has died meanwhile."""
+        record = self._actors.get(actor)
+        return record.creation if record is not None else b""
 
     def records(self) -> list[Record]:
         """All that live, then those whose end is remembered."""

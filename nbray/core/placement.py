@@ -225,6 +225,11 @@ class Placement:
             self._lose(held, loss, charge=True)
 
     # --- views -----------------------------------------------------------------------------------------------------
+    def lease_of(self, actor: ActorId) -> Lease | None:
+        """The lease of the actor's present incarnation."""
+        lease = self._actor_leases.get(actor)
+        return self.ledger.leases[lease] if lease is not None else None
+
     def demand(self) -> dict[str, int]:
         """What waits, in units, for a cluster that can grow."""
         return add_up({name: units * want.unmet for name, units in want.asks} for want in self._waiting.all())

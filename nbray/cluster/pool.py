@@ -1,0 +1,84 @@
+"""What the runtime holds of a pool, however it came to be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from nbray.cluster.loop import LoopThread
+from nbray.core.messages import Message
+from nbray.executor.supervisor import Node
+
+logger = logging.getLogger("nbray.cluster")
+
+T = TypeVar("T")
+
+#: Seconds that ``close`` takes at most for each of its steps; together under 2.
+PATIENCE = 0.8
+
+
+class Uplink(Protocol):
+    """The driver's way to placement."""
+
+    def send(self, message: Message) -> None:
+        """Post a message for placement ("uplink" in ``core/messages.py``); any thread, never blocks. Order is kept."""
+
+
+class Pool:
+    """A running pool.
+
+    Attributes:
+        uplink: the way to placement.
+        scheduler_address: of Dask's scheduler.
+        node: this process's node: its store, and (on a local pool) all executors. Lives on ``loop``.
+        loop: the thread's asyncio loop.
+    """
+
+    def __init__(self, thread: LoopThread, node: Node) -> None:
+        self._thread = thread
+        self._closing: list[tuple[str, Callable[[], Coroutine[Any, Any, object]]]] = []
+        self._closed = False
+        self._at_end: list[Callable[[], None]] = []
+        self.loop = thread.loop
+        self.node = node
+        self.uplink: Uplink
+        self.scheduler_address = ""
+
+    def call(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Run a coroutine on the pool's loop and wait for its result; not from that loop's own thread.
+
+        Raises:
+            TimeoutError: it took longer than ``timeout`` seconds.
+        """
+        return self._thread.call(coroutine, timeout)
+
+    def close(self) -> None:
+        """End the pool: afterwards it has no thread, process, descriptor or file left. Idempotent, under 2 seconds."""
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(TimeoutError):
+            self._thread.call(self._close(), 3 * PATIENCE)
+        self._thread.stop()
+        for function in self._at_end:
+            function()
+
+    async def _close(self) -> None:
+        for what, step in reversed(self._closing):
+            try:
+                await asyncio.wait_for(step(), PATIENCE)
+            except TimeoutError:
+                logger.warning("closing %s took longer than %s s", what, PATIENCE)
+            except Exception:
+                logger.exception("could not close %s", what)
+
+    def on_close(self, what: str, step: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Do that when the pool closes, on its loop; the last first."""
+        self._closing.append((what, step))
+
+    def at_end(self, function: Callable[[], None]) -> None:
+        """Call that when everything is closed."""
+        self._at_end.append(function)

