@@ -5,5 +5,5 @@ machine falls on all alike. `cases` says what is measured, once for all peers; `
 Ray that the cases use. `measure`, `stats` and `report` are pure.
 
 A peer may live in an interpreter that has no nbray, so `child` loads these modules under the name ``nbray_bench``: `cases`,
-`measure` and `peers` import nothing but the standard library and NumPy at their top.
+`measure`, `peers` and the adapters import nothing but the standard library and one another at their top.
 """

@@ -177,6 +177,16 @@ def cold_start(run: PeerRun, cpus: int) -> float:
     return took
 
 
+def _measure_cold(run: PeerRun, cpus: int, board: _Board) -> None:
+    if not PEERS[run.name].cold:
+        board.record(run, [COLD], absent="no tasks")
+        return
+    try:
+        board.record(run, [COLD], rate=cold_start(run, cpus))
+    except (TimeoutError, RuntimeError, OSError) as failure:
+        board.record(run, [COLD], error=str(failure))
+
+
 def _measure(run: PeerRun, names: list[str], seconds: float, cpus: int, board: _Board) -> list[str]:
     """One process measures ``names`` as far as it gets. Gives back what is left after a case that ended the process."""
     job = {"peer": run.name, "cpus": cpus, "seconds": seconds, "cases": names}
@@ -274,10 +284,7 @@ def conduct(
             left = board.left_for(run)
             if COLD in left:
                 left.remove(COLD)
-                try:
-                    board.record(run, [COLD], rate=cold_start(run, cpus))
-                except (TimeoutError, RuntimeError, OSError) as failure:
-                    board.record(run, [COLD], error=str(failure))
+                _measure_cold(run, cpus, board)
             while left:
                 left = _measure(run, left, seconds, cpus, board)
     return board.outcomes
