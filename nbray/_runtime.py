@@ -47,17 +47,12 @@ class Runtime:
 
     Args:
         owner: of this process. pool: the driver's pool; None in an executor. executor: None in a driver.
-        namespace: of named actors.
     """
 
-    def __init__(
-        self, owner: Owner, pool: Pool | None, executor: Executor | None, namespace: str, job: bytes
-    ) -> None:
+    def __init__(self, owner: Owner, pool: Pool | None, executor: Executor | None) -> None:
         self.owner = owner
         self.pool = pool
         self.executor = executor
-        self.namespace = namespace
-        self.job = job
         self.pid = os.getpid()
         self.put = owner.put
         self.get = owner.get
@@ -68,6 +63,10 @@ class Runtime:
         self.on_ready = owner.on_ready
         self.resolve = owner.peers.resolve
         self._pinned: list[Entry] = []
+
+    @property
+    def namespace(self) -> str:
+        return self.owner.namespace
 
     @property
     def address(self) -> Address:
@@ -138,7 +137,7 @@ class Runtime:
         executor = self.executor
         current = executor.current if executor is not None else None
         return {
-            "job_id": self.job.hex(),
+            "job_id": self.owner.job.hex(),
             "node_id": self.owner.node.hex(),
             "worker_id": self.owner.process.hex(),
             "task_id": current.task_id.hex() if current is not None else None,
@@ -280,7 +279,8 @@ def _start(
         shutil.rmtree(session_dir, ignore_errors=True)
         shutil.rmtree(store_dir, ignore_errors=True)
         raise
-    return Runtime(owner, pools[0], None, namespace or secrets.token_hex(8), process)
+    owner.job, owner.namespace = process, namespace or secrets.token_hex(8)
+    return Runtime(owner, pools[0], None)
 
 
 def shutdown() -> None:
@@ -310,7 +310,7 @@ def run_executor(boot: Boot) -> NoReturn:
 
     def started(executor: Executor) -> None:
         global _current
-        _current = Runtime(executor.owner, None, executor, "", b"")
+        _current = Runtime(executor.owner, None, executor)
 
     run(boot, _entry_type, started)
 

@@ -13,12 +13,14 @@ Message: TypeAlias = tuple[Any, ...]
 WireValue: TypeAlias = "bytes | tuple[Any, ...]"
 
 # --- peer channel: owner <-> executor, owner <-> owner -----------------------------------------------------------
-ATTACH = 1        # lease id: what comes on this connection is for that lease; anything for another lease is refused
-FUNCTION = 2      # function number, pickled function: kept by the receiver for this connection
-CALLS = 3         # [call, ...]; call = (sequence, function number, payload, slots, returns, refs, flags)
+ATTACH = 1        # lease id, job, namespace: what comes on this connection is for that lease
+FUNCTION = 2      # function number, value that holds the pickled function, name: kept for this connection
+CALLS = 3         # [call, ...]; call = (sequence, function number or method name, payload, slots, returns);
+                  # payload: value of (args, kwargs); slots: ((position or name, value), ...), arguments that were refs
 RESULT = 4        # sequence, status, [value, ...], duration in us, start time (float, unix)
 RECALL = 5        # number of calls wanted back at most
-RETURNED = 6      # [sequence, ...] not started and taken out of the queue, blocked: bool
+RETURNED = 6      # [sequence, ...] not started and taken out of the queue, blocked: the running call waits for something;
+                  # none and not blocked: it goes on
 FETCH = 7         # object id: the receiver owns it and answers with VALUE once it is ready
 VALUE = 8         # object id, value
 HOLD = 9          # request number, [(object id, holder process), ...]
@@ -26,7 +28,7 @@ HOLD_OK = 10      # request number
 RELEASE = 11      # [(object id, n), ...]
 ATTACH_ACTOR = 12  # actor id, epoch
 CANCEL = 13       # sequence, force
-OUTPUT = 14       # task id, stream (1 or 2), text: what user code printed
+OUTPUT = 14       # name, stream (1 or 2), text, pid: what user code printed
 EVENTS = 15       # [raw event, ...] for the driver's feed
 PULL = 16         # request number, object id, file name, offset, length: send me that range of the file
 CHUNK = 17        # request number, offset, bytes, total: the answer to a PULL (total = -1: no such object)

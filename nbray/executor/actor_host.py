@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 def become(executor: Executor, creation: bytes) -> None:
     """Run the constructor; then this process is that actor, or ends."""
-    name, blob, payload, slots, concurrency, creator, _ = msgpack.unpackb(creation, use_list=False)
+    name, blob, payload, slots, concurrency, job, namespace = msgpack.unpackb(creation, use_list=False)
     executor.class_name = name
     owner = executor.owner
+    owner.job, owner.namespace = job, namespace
     owner.lead.ensure_background()
     keep: list[Any] = []
     caller = main.Caller()
@@ -42,7 +43,7 @@ def become(executor: Executor, creation: bytes) -> None:
         executor.retiring = True
         return
     if is_async(type(executor.instance)):
-        asyncio.run(AsyncHost(executor, concurrency or 1000).serve())
+        asyncio.run(AsyncHost(executor, concurrency).serve())
 
 
 def is_async(cls: type) -> bool:

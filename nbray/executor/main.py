@@ -77,7 +77,6 @@ class Executor:
         self.actor_id: bytes = b""
         self.epoch = 0
         self.class_name = ""
-        self.namespace = ""
         self.current: Current | None = None
         self._main = threading.get_ident()
         self.owner = Owner(
@@ -158,6 +157,7 @@ class Executor:
     def _attach(self, connection: Connection, message: Message) -> None:
         caller = connection.context = Caller()
         caller.lease = message[1]
+        self.owner.job, self.owner.namespace = message[2:]
 
     def _attach_actor(self, connection: Connection, message: Message) -> None:
         caller = connection.context = Caller()

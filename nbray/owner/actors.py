@@ -115,7 +115,7 @@ class Actors:
             slots.append((key, with_refs(entry.value, self._lend(inside)) if inside else entry.value))
         options = creation.options
         packed = msgpack.packb(
-            (function.name, blob, payload, slots, options.max_concurrency or 0, tuple(owner.address), tuple(options.env))
+            (function.name, blob, payload, slots, options.max_concurrency, owner.job, owner.namespace)
         )
         owner.send_up(
             ("actor_new", creation.machine.actor_id, options.placing_spec, packed,

@@ -106,6 +106,9 @@ class Owner:
         self.on_block: Callable[[], None] | None = None
         self.on_unblock: Callable[[], None] | None = None
         self.dead_nodes: set[bytes] = set()
+        # Of the driver for which this process works; an executor learns them from who attaches to it.
+        self.job = b""
+        self.namespace = ""
         self._sequences = itertools.count(STRIDE, STRIDE)
         self._functions = itertools.count(1)
         self._verdicts: dict[int, tuple[float, list[Call]]] = {}
@@ -545,7 +548,7 @@ class Owner:
         connection = self.reactor.connect(address)
         connection.on_message = self.peers.message
         connection.on_close = self._lane_closed
-        connection.send((m.ATTACH, lease))
+        connection.send((m.ATTACH, lease, self.job, self.namespace))
         target = Target(address.process, None)
         connection.context = target
         # granted() already sends: the lane has to know its connection, the connection its lane.
