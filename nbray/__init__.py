@@ -1,1 +1,64 @@
 """nbray: Ray's programming model at home in Jupyter and on Dask."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from nbray import exceptions
+from nbray._actor_handle import get_actor, method
+from nbray._api import (
+    available_resources,
+    cluster_resources,
+    feed,
+    get,
+    init,
+    is_initialized,
+    kill,
+    nodes,
+    put,
+    shutdown,
+    wait,
+)
+from nbray._object_ref import ObjectRef
+from nbray._remote_function import remote
+from nbray.runtime_context import get_runtime_context
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ObjectRef",
+    "available_resources",
+    "cluster_resources",
+    "exceptions",
+    "feed",
+    "get",
+    "get_actor",
+    "get_runtime_context",
+    "init",
+    "is_initialized",
+    "kill",
+    "method",
+    "nodes",
+    "put",
+    "remote",
+    "shutdown",
+    "util",
+    "wait",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "util":
+        return importlib.import_module("nbray.util")
+    raise AttributeError(f"module 'nbray' has no attribute {name!r}")
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """``%load_ext nbray``."""
+    importlib.import_module("nbray_magics").load_ipython_extension(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """``%unload_ext nbray``."""
+    importlib.import_module("nbray_magics").unload_ipython_extension(ipython)

@@ -1,0 +1,359 @@
+"""Actor classes, handles to actors, and their methods."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
+
+import cloudpickle
+
+from nbray import _runtime
+from nbray._exported import Exported, short_name
+from nbray._options import (
+    DEFAULT_CALL,
+    ActorOptions,
+    CallOptions,
+    actor_options,
+    call_options,
+    method_options,
+)
+from nbray._signature import Signature
+from nbray.core.ownership import Entry
+from nbray.exceptions import ActorAlreadyExistsError
+
+C = TypeVar("C")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Method(NamedTuple):
+    """What a handle knows of one method."""
+
+    signature: Signature
+    options: CallOptions
+    doc: str | None
+
+
+class Meta:
+    """What a handle knows of its actor's class. It travels as bytes, with handles and to whoever finds the actor by name.
+
+    Attributes:
+        packed: those bytes. One object a class, so that many handles in one message carry it once.
+    """
+
+    __slots__ = ("name", "methods", "packed")
+
+    def __init__(self, name: str, methods: dict[str, Method], packed: bytes = b"") -> None:
+        self.name = name
+        self.methods = methods
+        self.packed = packed or cloudpickle.dumps((name, methods))
+
+
+@functools.lru_cache(maxsize=1024)
+def _unpacked(packed: bytes) -> Meta:
+    name, methods = cloudpickle.loads(packed)
+    return Meta(name, methods, packed)
+
+
+# --- methods ---------------------------------------------------------------------------------------------------------
+
+
+def method(*targets: Any, **options: Any) -> Any:
+    """Options of one method of an actor class: ``@method(num_returns=2)``.
+
+    Args:
+        num_returns: the number of refs a call answers (default 1; 0: None).
+        max_task_retries: reruns of a call that a crash interrupted (default: the actor's; -1: no end).
+        retry_exceptions: also rerun when the method raises: True, or a list of exception types (default False).
+
+    Raises:
+        ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type.
+
+    Example:
+        >>> @nbray.remote
+        ... class Pair:
+        ...     @nbray.method(num_returns=2)
+        ...     def both(self):
+        ...         return 1, 2
+    """
+    method_options(options)
+
+    def annotate(function: F) -> F:
+        function.__nbray_method__ = options  # type: ignore[attr-defined]
+        return function
+
+    if not targets:
+        return annotate
+    if len(targets) != 1 or options:
+        raise TypeError("use @method or @method(option=value, ...)")
+    return annotate(targets[0])
+
+
+class ActorMethod:
+    """``handle.name``: called with ``.remote()``, which answers an ``ObjectRef``.
+
+    It keeps the actor alive as a handle does.
+    """
+
+    # Not the handle but its entry, or the two would keep each other alive.
+    __slots__ = ("_actor", "_name", "_meta", "_options", "remote", "__dict__")
+
+    def __init__(self, actor: Entry, name: str, meta: Meta, options: CallOptions | None = None) -> None:
+        known = meta.methods[name]
+        self._actor = actor
+        self._name = name
+        self._meta = meta
+        self._options = known.options if options is None else options
+        self.remote = _caller(actor, name, meta.name, known, self._options)
+        self.__dict__["__doc__"] = known.doc
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return self._meta.methods[self._name].signature.__signature__
+
+    def options(self, **options: Any) -> ActorMethod:
+        """The same method with other options, for example ``handle.name.options(num_returns=2).remote()``.
+
+        Raises:
+            ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type.
+        """
+        return ActorMethod(self._actor, self._name, self._meta, call_options(options, self._options))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Methods of actors are called with ``.remote()``."""
+        raise TypeError(
+            f"Actor methods cannot be called directly. Instead of 'handle.{self._name}()', try "
+            f"'handle.{self._name}.remote()'."
+        )
+
+    def __repr__(self) -> str:
+        return f"ActorMethod({self._meta.name}.{self._name})"
+
+
+def _caller(
+    actor: Entry, name: str, class_name: str, known: Method, options: CallOptions
+) -> Callable[..., Any]:
+    """``handle.name.remote`` for one set of options: a plain function, as for tasks."""
+    signature = known.signature
+    single = options.returns == 1
+
+    def remote(*args: Any, **kwargs: Any) -> Any:
+        if kwargs or not signature.least <= len(args) <= signature.most:
+            signature.check(args, kwargs)
+        refs = _runtime.current().call_actor(actor, name, args, kwargs, options, class_name)
+        return refs[0] if single else refs or None
+
+    remote.__name__ = name
+    remote.__qualname__ = f"{class_name}.{name}"
+    remote.__doc__ = known.doc
+    remote.__wrapped__ = signature  # type: ignore[attr-defined]  # what ``?`` and completion show
+    return remote
+
+
+def _methods_of(cls: type, options: Mapping[str, Any]) -> dict[str, Method]:
+    """All that can be called on an instance, with what ``@method`` said of it."""
+    base = call_options({"max_task_retries": options.get("max_task_retries")}, DEFAULT_CALL)
+    found = {}
+    for name in dir(cls):
+        member = inspect.getattr_static(cls, name)
+        function = getattr(member, "__func__", member)
+        if not isinstance(function, types.FunctionType) or name in _OURS:
+            continue
+        bound = not isinstance(member, staticmethod)
+        signature = Signature(f"{short_name(cls)}.{name}", function, bound=bound)
+        wanted = call_options(getattr(function, "__nbray_method__", {}), base)
+        found[name] = Method(signature, wanted, function.__doc__)
+    return found
+
+
+# --- handles ---------------------------------------------------------------------------------------------------------
+
+
+class ActorHandle(Generic[C]):
+    """A handle to an actor: ``handle.name.remote(...)`` calls a method.
+
+    It may be passed to tasks and actors, stored, and pickled; equal handles lead to the same actor. When the last one
+    anywhere is gone, the actor finishes the calls it has and its process ends.
+    """
+
+    # Names that no class of a user's has. Methods, once used, lie in __dict__: the next look-up is one in C.
+    __slots__ = ("_nbray_actor", "_nbray_meta", "__dict__", "__weakref__")
+
+    def __init__(self, actor: Entry, meta: Meta) -> None:
+        self._nbray_actor = actor
+        self._nbray_meta = meta
+
+    def __getattr__(self, name: str) -> ActorMethod:
+        if name.startswith("_nbray"):  # a handle that is not put together yet
+            raise AttributeError(name)
+        meta = self._nbray_meta
+        if name not in meta.methods:
+            nearest = difflib.get_close_matches(name, meta.methods, 1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            raise AttributeError(
+                f"actor class {meta.name!r} has no method {name!r}{hint}", name=name, obj=None
+            )
+        found = self.__dict__[name] = ActorMethod(self._nbray_actor, name, meta)
+        return found
+
+    def __dir__(self) -> list[str]:
+        return sorted({*self._nbray_meta.methods, *self.__dict__})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ActorHandle) and self._nbray_actor is other._nbray_actor
+
+    def __hash__(self) -> int:
+        return hash(self._nbray_actor)
+
+    def __repr__(self) -> str:
+        return f"Actor({self._nbray_meta.name}, {self._nbray_actor.id.hex()})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _handle, (self._nbray_actor, self._nbray_meta.packed)
+
+    def __copy__(self) -> ActorHandle[C]:
+        return self
+
+    def __deepcopy__(self, memo: object) -> ActorHandle[C]:
+        return self
+
+
+#: What a handle answers itself.
+_OURS = frozenset(vars(ActorHandle)) | frozenset(vars(object))
+
+
+def _handle(actor: Entry, packed: bytes) -> ActorHandle[Any]:
+    return ActorHandle(actor, _unpacked(packed))
+
+
+def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
+    """A handle to the living actor of that name.
+
+    Args:
+        name: as given to ``.options(name=...)``.
+        namespace: where to look (default: the caller's namespace).
+
+    Raises:
+        ValueError: there is no such actor (any more), or the name is empty. TypeError: the name is no string.
+    """
+    for what, value in (("name", name), ("namespace", namespace)):
+        if not isinstance(value, str) and (what == "name" or value is not None):
+            raise TypeError(f"{what!r} must be a str, not {type(value).__name__}")
+        if value == "":
+            raise ValueError(f"{what!r} cannot be an empty string")
+    actor, packed = _runtime.current().named_actor(name, namespace)
+    return _handle(actor, packed)
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+
+class ActorClass(Generic[C]):
+    """A class whose instances live in processes of their own. Made by ``@remote``.
+
+    Attributes:
+        remote: create an actor. It takes the arguments of ``__init__``, which may be refs, and answers an ``ActorHandle``
+            at once, while the actor's process starts. Raises TypeError if the arguments do not fit or cannot be pickled, and
+            ActorAlreadyExistsError if the name is taken.
+    """
+
+    remote: Callable[..., ActorHandle[C]]
+
+    def __init__(self, exported: Exported, given: Mapping[str, Any]) -> None:
+        if not isinstance(exported, Exported):
+            raise TypeError(
+                "Inheriting from an actor class is not possible. Inherit from the plain class instead and make both actor "
+                "classes with remote(...)."
+            )
+        functools.update_wrapper(self, exported.target, updated=())
+        self._exported = exported
+        self._given = given
+        self._resolved: tuple[ActorOptions, Meta, Signature] | None = None
+
+        def remote(*args: Any, **kwargs: Any) -> ActorHandle[C]:
+            return self._create(args, kwargs)
+
+        self.remote = functools.wraps(exported.target, updated=())(remote)
+
+    @classmethod
+    def of(cls, target: type, options: Mapping[str, Any]) -> ActorClass[Any]:
+        """Make ``target`` an actor class. Checks the options."""
+        actor_options(options, is_async=_has_async(target))
+        return cls(Exported(target, short_name(target)), dict(options))
+
+    def options(self, **options: Any) -> ActorClass[C]:
+        """The same class with other options, for example ``Cls.options(num_cpus=2).remote()``.
+
+        Raises:
+            ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type.
+        """
+        given = {**self._given, **options}
+        actor_options(given, is_async=_has_async(self._exported.target))
+        return ActorClass(self._exported, given)
+
+    def _create(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActorHandle[C]:
+        options, meta, constructor = self._resolved or self._resolve()
+        constructor.check(args, kwargs)
+        runtime = _runtime.current()
+        if options.name is not None:
+            try:
+                actor, packed = runtime.named_actor(options.name, options.namespace)
+            except ValueError:
+                pass
+            else:
+                if options.get_if_exists:
+                    return _handle(actor, packed)
+                raise ActorAlreadyExistsError(
+                    f"an actor named {options.name!r} lives already; get_actor({options.name!r}) finds it, "
+                    "get_if_exists=True would have"
+                )
+        return ActorHandle(runtime.create_actor(self._exported.handle(runtime), args, kwargs, options), meta)
+
+    def _resolve(self) -> tuple[ActorOptions, Meta, Signature]:
+        """Look into the class, once. Not before the first use: a class that names itself arrives half built."""
+        target, name = self._exported.target, self._exported.name
+        assert isinstance(target, type)
+        meta = Meta(name, _methods_of(target, self._given))
+        options = actor_options(self._given, is_async=_has_async(target), meta=meta.packed)
+        initializer = _takes_nothing if target.__init__ is object.__init__ else target.__init__
+        self._resolved = options, meta, Signature(f"{name}.__init__", initializer, bound=True)
+        return self._resolved
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Actors are created with ``.remote()``."""
+        name = self._exported.name
+        raise TypeError(
+            f"Actors cannot be instantiated directly. Instead of '{name}()', use '{name}.remote()'."
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "_exported" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self._exported.target, name)
+
+    def __repr__(self) -> str:
+        return f"ActorClass({self._exported.name})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self._exported.target, self._exported.name, self._given)
+
+
+def _rebuild(target: type, name: str, given: Mapping[str, Any]) -> ActorClass[Any]:
+    return ActorClass(Exported(target, name), given)
+
+
+def _has_async(cls: Any) -> bool:
+    """Whether a class has any ``async def`` method, and so gets an event loop."""
+    for name in dir(cls):
+        member = inspect.getattr_static(cls, name)
+        function = getattr(member, "__func__", member)
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            return True
+    return False
+
+
+def _takes_nothing(self: Any) -> None:
+    """The parameters of ``object.__init__`` as they count for a class that has none of its own."""

@@ -1,0 +1,283 @@
+"""The functions of the public API. What they do is done by the runtime; here arguments are checked and errors worded."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, overload
+
+from nbray import _runtime
+from nbray._actor_handle import ActorHandle
+from nbray._context import Context
+from nbray._object_ref import ObjectRef
+from nbray._options import capacities, environment_variables, unknown
+from nbray.events import Feed
+from nbray.exceptions import RaySystemError
+
+T = TypeVar("T")
+
+_ONLY_REFS = frozenset((ObjectRef,))
+
+#: Arguments of Ray's ``init`` about things that nbray does not have.
+_WITHOUT_EFFECT = frozenset(
+    (
+        "include_dashboard",
+        "dashboard_host",
+        "dashboard_port",
+        "configure_logging",
+        "logging_level",
+        "logging_format",
+    )
+)
+
+
+# --- objects -------------------------------------------------------------------------------------------------------
+
+
+@overload
+def get(object_refs: ObjectRef[T], *, timeout: float | None = None) -> T: ...
+@overload
+def get(object_refs: Sequence[ObjectRef[T]], *, timeout: float | None = None) -> list[T]: ...
+def get(object_refs: Any, *, timeout: float | None = None) -> Any:
+    """The value of a ref, or the list of the values of a list of refs, in its order. Waits for them.
+
+    What it gives is the caller's own: arrays may be written to, and nobody else sees it.
+
+    Args:
+        timeout: seconds to wait at most; 0: do not wait; None: without end.
+
+    Raises:
+        GetTimeoutError: not all were ready in time. Nothing was cancelled, the refs stay valid.
+        RayTaskError: a task raised; it is also an instance of the type that was raised. The first failure is raised at once,
+            without waiting for the rest. Other failures of tasks, actors and objects: see ``nbray.exceptions``.
+        ValueError, TypeError: it is no ref and no list of refs.
+
+    Example:
+        >>> nbray.get([nbray.put(1), nbray.put(2)])
+        [1, 2]
+    """
+    if type(object_refs) is ObjectRef:
+        return _runtime.current().get([object_refs], _timeout(timeout))[0]
+    if not isinstance(object_refs, list):
+        raise ValueError(
+            f"get() takes an ObjectRef or a list of ObjectRefs, not {type(object_refs).__name__}"
+        )
+    if not _ONLY_REFS.issuperset(map(type, object_refs)):
+        wrong = next(ref for ref in object_refs if type(ref) is not ObjectRef)
+        raise TypeError(f"get() takes ObjectRefs; the list contains {_brief(wrong)}")
+    return _runtime.current().get(object_refs, _timeout(timeout))
+
+
+def _timeout(timeout: Any) -> float | None:
+    if timeout is None or (isinstance(timeout, int | float) and timeout >= 0):
+        return timeout
+    if isinstance(timeout, int | float):
+        return None  # as with Ray: below 0 there is no end
+    raise TypeError(f"'timeout' must be a number of seconds or None, not {type(timeout).__name__}")
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} ({text if len(text) < 80 else text[:77] + '...'})"
+
+
+def put(value: T) -> ObjectRef[T]:
+    """Store a value as it is now; answers its ref. Later changes to ``value`` do not show in what ``get`` gives.
+
+    Raises:
+        TypeError: it is a ref already, or it cannot be pickled (the text says what in it).
+        ObjectStoreFullError: the node's shared memory has no room.
+    """
+    if isinstance(value, ObjectRef):
+        raise TypeError(
+            "put() of an ObjectRef is not allowed. If that is what you want, put a list that contains it."
+        )
+    ref: ObjectRef[T] = _runtime.current().put(value)
+    return ref
+
+
+def wait(
+    ray_waitables: list[ObjectRef[T]],
+    *,
+    num_returns: int = 1,
+    timeout: float | None = None,
+    fetch_local: bool = True,
+) -> tuple[list[ObjectRef[T]], list[ObjectRef[T]]]:
+    """Wait until ``num_returns`` refs are ready; answers ``(ready, others)``, both in the order given.
+
+    ``ready`` has ``num_returns`` refs at most, and fewer only after the time-out. A failed task's ref is ready.
+
+    Args:
+        ray_waitables: refs, each once.
+        num_returns: from 1 to their number.
+        timeout: seconds to wait at most; 0: do not wait; None: without end.
+        fetch_local: also start to bring values here.
+
+    Raises:
+        ValueError: a ref is there twice, ``num_returns`` is out of range, or the time-out is negative.
+        TypeError: it is no list of refs.
+
+    Example:
+        >>> while refs:
+        ...     (done,), refs = nbray.wait(refs)
+        ...     use(nbray.get(done))
+    """
+    if type(ray_waitables) is not list and not isinstance(ray_waitables, list):
+        if isinstance(ray_waitables, ObjectRef):
+            raise TypeError("wait() takes a list of ObjectRefs, got a single one")
+        raise TypeError(f"wait() takes a list of ObjectRefs, not {type(ray_waitables).__name__}")
+    if timeout is not None and timeout < 0:
+        raise ValueError(f"'timeout' must be 0 or more, got {timeout}")
+    # Each of these is one pass in C over what may be many thousand refs.
+    if not _ONLY_REFS.issuperset(map(type, ray_waitables)):
+        wrong = next(ref for ref in ray_waitables if type(ref) is not ObjectRef)
+        raise TypeError(f"wait() takes a list of ObjectRefs; it contains {_brief(wrong)}")
+    count = len(ray_waitables)
+    if not count:
+        return [], []
+    if len(set(ray_waitables)) != count:
+        raise ValueError("wait() takes each ObjectRef once; the list has duplicates")
+    if num_returns <= 0:
+        raise ValueError(f"'num_returns' must be 1 or more, got {num_returns}")
+    if num_returns > count:
+        raise ValueError(
+            f"'num_returns' cannot be greater than the number of ObjectRefs, {num_returns} > {count}"
+        )
+    answer: tuple[list[ObjectRef[T]], list[ObjectRef[T]]] = _runtime.current().wait(
+        ray_waitables, num_returns, timeout, fetch_local
+    )
+    return answer
+
+
+def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
+    """End an actor's process at once. Calls under way and queued fail with ``ActorDiedError``.
+
+    Args:
+        no_restart: False: it is restarted if its ``max_restarts`` allows.
+
+    Raises:
+        ValueError: it is no actor handle.
+    """
+    if not isinstance(actor, ActorHandle):
+        raise ValueError(f"kill() takes an actor handle, not {_brief(actor)}")
+    _runtime.current().kill(actor._nbray_actor, no_restart)
+
+
+# --- session ---------------------------------------------------------------------------------------------------------
+
+
+def init(
+    address: Any = None,
+    *,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    resources: Mapping[str, float] | None = None,
+    labels: Mapping[str, str] | None = None,
+    namespace: str | None = None,
+    runtime_env: Mapping[str, Any] | None = None,
+    log_to_driver: bool | None = True,
+    ignore_reinit_error: bool = False,
+    **others: Any,
+) -> Context:
+    """Start a pool on this machine, or attach to one; answers its context, which ends the session when used in ``with``.
+
+    Executors start with this process's ``sys.path``, working directory and environment as they are now.
+
+    Args:
+        address: None: a pool of our own. A Dask scheduler's address, or a Dask ``Cluster`` or ``Client``: attach to it.
+        num_cpus: CPUs of the pool (default: those this process may use).
+        num_gpus: GPUs of the pool (default 0).
+        resources: custom resources by name.
+        labels: labels of this node by name.
+        namespace: where names of actors count (default: one of this session's own).
+        runtime_env: ``{"env_vars": {...}}``: environment variables of all executors.
+        log_to_driver: show here what tasks and actors print.
+        ignore_reinit_error: a second call answers the running session's context.
+        **others: ``include_dashboard``, ``dashboard_host``, ``dashboard_port``, ``configure_logging``, ``logging_level`` and
+            ``logging_format`` are accepted for programs written for Ray, without effect: nbray opens no port for a dashboard
+            and leaves ``logging`` alone.
+
+    Raises:
+        RuntimeError: there is a session already, or an argument is unknown (the text names it and the nearest).
+        ValueError, TypeError: a negative or otherwise impossible quantity.
+        ConnectionError: ``address="auto"``, and no cluster runs.
+
+    Example:
+        >>> with nbray.init(num_cpus=2):
+        ...     nbray.get(square.remote(3))
+        9
+    """
+    for name in others:
+        if name not in _WITHOUT_EFFECT:
+            raise RuntimeError(
+                unknown(name, inspect.signature(init).parameters.keys() - {"others"}, "argument of init()")
+            )
+    capacities(num_cpus, num_gpus, resources)
+    environment = environment_variables({"runtime_env": runtime_env})
+    running = _runtime.current_or_none()
+    if running is not None and ignore_reinit_error:
+        return Context(running)
+    runtime = _runtime.init(
+        address,
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        resources=resources,
+        labels=labels,
+        namespace=namespace,
+        env_vars=dict(environment),
+        log_to_driver=bool(log_to_driver),
+    )
+    return Context(runtime)
+
+
+def shutdown() -> None:
+    """End the session: executors go, and a pool that nbray started. Idempotent. ``init`` starts anew."""
+    _runtime.shutdown()
+
+
+def is_initialized() -> bool:
+    """Whether this process has a session."""
+    return _runtime.current_or_none() is not None
+
+
+def feed() -> Feed:
+    """The events of this session, from which all views read; see ``nbray.events``."""
+    found: Feed = _running("feed").feed
+    return found
+
+
+def nodes() -> list[dict[str, Any]]:
+    """The nodes: a dict each, with ``NodeID``, ``Alive``, ``NodeManagerAddress``, ``Resources`` and more, as in Ray.
+
+    Raises:
+        RaySystemError: there is no session; this does not start one.
+    """
+    found: list[dict[str, Any]] = _running("nodes").nodes()
+    return found
+
+
+def cluster_resources() -> dict[str, float]:
+    """What all nodes have together, by name.
+
+    Raises:
+        RaySystemError: there is no session; this does not start one.
+    """
+    found: dict[str, float] = _running("cluster_resources").cluster_resources()
+    return found
+
+
+def available_resources() -> dict[str, float]:
+    """What is free of it right now. A resource of which nothing is free is absent.
+
+    Raises:
+        RaySystemError: there is no session; this does not start one.
+    """
+    found: dict[str, float] = _running("available_resources").available_resources()
+    return found
+
+
+def _running(what: str) -> Any:
+    runtime = _runtime.current_or_none()
+    if runtime is None:
+        raise RaySystemError(f"{what}() needs a session: call nbray.init() first")
+    return runtime

@@ -1,0 +1,67 @@
+"""What ``init`` answers."""
+
+from __future__ import annotations
+
+import html
+import platform
+import weakref
+from typing import Any
+
+from nbray import _runtime
+
+
+class Context:
+    """A session, as ``init`` answers it. ``with init():`` ends the session with the block.
+
+    Attributes:
+        dashboard_url: "": there is none.
+        python_version: of this process.
+        address_info: ``{"node_id": ..., "namespace": ...}``; its items are the context's items too.
+    """
+
+    def __init__(self, runtime: Any) -> None:
+        self._runtime = weakref.ref(runtime)
+        self.dashboard_url = ""
+        self.python_version = platform.python_version()
+        facts = runtime.context()
+        self.address_info: dict[str, Any] = {"node_id": facts["node_id"], "namespace": facts["namespace"]}
+
+    def __getitem__(self, name: str) -> Any:
+        return self.address_info[name]
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """End the session, unless it has ended and there is another by now."""
+        runtime = self._runtime()
+        if runtime is not None and runtime is _runtime.current_or_none():
+            _runtime.shutdown()
+
+    def _facts(self) -> dict[str, str]:
+        runtime = self._runtime()
+        if runtime is None or runtime is not _runtime.current_or_none():
+            return {"state": "ended"}
+        have = runtime.cluster_resources()
+        facts = {"state": "running", "nodes": str(len(runtime.nodes())), "CPUs": f"{have.get('CPU', 0.0):g}"}
+        if have.get("GPU"):
+            facts["GPUs"] = f"{have['GPU']:g}"
+        if have.get("memory"):
+            facts["memory"] = f"{have['memory'] / 2**30:.1f} GiB"
+        facts["namespace"] = self.address_info["namespace"]
+        return facts
+
+    def __repr__(self) -> str:
+        return f"nbray.Context({', '.join(f'{name}={value}' for name, value in self._facts().items())})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks; no script, and the notebook's own theme."""
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for name, value in self._facts().items()
+        )
+        return f"<div><strong>nbray</strong><table>{rows}</table></div>"

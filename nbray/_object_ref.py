@@ -1,0 +1,158 @@
+"""``ObjectRef``: the public face of an entry."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import html
+from collections.abc import Generator
+from typing import Any, Generic, TypeVar
+
+from nbray import _runtime
+from nbray.core.ids import Address
+from nbray.core.messages import INLINE, SHARED
+from nbray.core.ownership import Entry
+from nbray.wire.pickling import note_ref
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class TaskID(bytes):
+    """The id of a task: that of its first return value."""
+
+    __slots__ = ()
+
+    def binary(self) -> bytes:
+        return bytes(self)
+
+    def __repr__(self) -> str:
+        return f"TaskID({self.hex()})"
+
+    __str__ = __repr__
+
+
+class ObjectRef(Entry, Generic[T_co]):
+    """A value that exists or will: what ``.remote()`` and ``put`` answer, and ``get`` turns into the value.
+
+    Within a process there is one ``ObjectRef`` an object, so equal refs are the same ref. It may be passed as an argument (the
+    task gets the value), inside a value (the task gets the ref), pickled, awaited, or given to ``wait``. The value lives as
+    long as anybody anywhere has the ref.
+
+    Example:
+        >>> ref = square.remote(3)
+        >>> nbray.get(ref)
+        9
+    """
+
+    __slots__ = ()
+
+    # Identity is equality, and object's own __eq__ and __hash__ run at C speed: none are defined here.
+
+    def hex(self) -> str:
+        """The object's id in hexadecimal digits, as in events and messages."""
+        return self.id.hex()
+
+    def binary(self) -> bytes:
+        """The object's id, 16 bytes."""
+        return bytes(self.id)
+
+    def task_id(self) -> TaskID:
+        """The id of the task that makes the value; a ``put`` counts as one."""
+        from nbray.core.ids import object_id
+        from nbray.owner.owner import STRIDE
+
+        return TaskID(object_id(self.owner_id, self.sequence - self.sequence % STRIDE))
+
+    def __await__(self) -> Generator[Any, None, T_co]:
+        """The value, in a coroutine. Raises what ``get`` would.
+
+        Cancelling the waiter leaves the task alone.
+        """
+        runtime = _runtime.current()
+        if not self.ready:
+            loop = asyncio.get_running_loop()
+            arrived: asyncio.Future[None] = loop.create_future()
+            runtime.on_ready(self, lambda: _tell(loop, arrived))
+            yield from arrived
+        value: T_co = runtime.get([self], None)[0]
+        return value
+
+    def future(self) -> concurrent.futures.Future[T_co]:
+        """A ``concurrent.futures.Future`` that gets the value or the failure. Cancelling it leaves the task alone."""
+        runtime = _runtime.current()
+        future: concurrent.futures.Future[T_co] = concurrent.futures.Future()
+
+        def arrived() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                value = runtime.get([self], None)[0]
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(value)
+
+        runtime.on_ready(self, arrived)
+        return future
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        runtime = _runtime.current()
+        if not note_ref(self):
+            runtime.pin(self)
+        return _resolve, (bytes(self.id), tuple(self.owner or runtime.address))
+
+    def __copy__(self) -> ObjectRef[T_co]:
+        return self
+
+    def __deepcopy__(self, memo: object) -> ObjectRef[T_co]:
+        return self
+
+    def __repr__(self) -> str:
+        return f"ObjectRef({self.hex()})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the id and what is known of the value right now."""
+        return f"<code>ObjectRef({html.escape(self.hex())})</code> <em>{html.escape(_state(self))}</em>"
+
+
+_runtime.register(ObjectRef)
+
+
+def _resolve(object_id: bytes, owner: tuple[Any, ...]) -> Any:
+    return _runtime.current().resolve(object_id, Address(*owner))
+
+
+def _tell(loop: asyncio.AbstractEventLoop, arrived: asyncio.Future[None]) -> None:
+    try:
+        loop.call_soon_threadsafe(_arrive, arrived)
+    except RuntimeError:
+        pass  # the loop was closed meanwhile, with whoever waited
+
+
+def _arrive(arrived: asyncio.Future[None]) -> None:
+    if not arrived.done():
+        arrived.set_result(None)
+
+
+def _state(entry: Entry) -> str:
+    if not entry.ready:
+        return "pending"
+    if entry.failed:
+        return "failed"
+    value: Any = entry.value
+    if type(value) is bytes:
+        return f"ready, {_size(len(value))}"
+    if value[0] == INLINE:
+        return f"ready, {_size(len(value[1]) + sum(map(len, value[2])))}"
+    if value[0] == SHARED:
+        return f"ready, {_size(value[4])} in shared memory"
+    return "ready"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.4g} {unit}"
+        count /= 1024
+    return f"{count:.4g} GiB"

@@ -1,0 +1,377 @@
+"""What ``@remote(...)``, ``.options(...)`` and ``@method(...)`` accept, resolved once to what the machines below understand.
+
+Options are checked where they are written down, not at each call. Names, defaults and the kinds of errors are Ray's: a wrong
+type is a TypeError, a wrong value or an unknown name a ValueError.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from nbray.core.messages import RESOURCE_UNIT, Spec
+
+#: An actor's limit of calls under way if it has async methods and does not say.
+ASYNC_CONCURRENCY = 1000
+
+RetryExceptions = bool | tuple[type[BaseException], ...]
+
+
+class TaskOptions(NamedTuple):
+    """How a task runs. ``name`` is "" unless the user gave one."""
+
+    spec: Spec
+    returns: int
+    max_retries: int
+    retry_exceptions: RetryExceptions
+    name: str
+
+
+class CallOptions(NamedTuple):
+    """How a call of an actor's method runs."""
+
+    returns: int
+    max_task_retries: int
+    retry_exceptions: RetryExceptions
+    name: str
+
+
+class ActorOptions(NamedTuple):
+    """How an actor is made.
+
+    Attributes:
+        placing_spec: what must be free to place it. held_spec: what it keeps while it lives.
+        namespace: None: the caller's.
+        meta: the class's methods, for whoever finds the actor by its name (see ``_actor_handle.py``).
+        env: environment variables, sorted pairs.
+    """
+
+    placing_spec: Spec
+    held_spec: Spec
+    max_restarts: int
+    max_task_retries: int
+    max_concurrency: int
+    is_async: bool
+    name: str | None
+    namespace: str | None
+    get_if_exists: bool
+    meta: bytes
+    env: tuple[tuple[str, str], ...]
+
+
+# --- single options ------------------------------------------------------------------------------------------------
+
+
+def _wrong_type(name: str, value: Any, wanted: str) -> TypeError:
+    return TypeError(f"option {name!r} must be {wanted}, not {type(value).__name__} ({value!r})")
+
+
+def units(name: str, quantity: Any) -> int:
+    """A resource quantity in units of 1/10000.
+
+    Raises:
+        TypeError: it is no number. ValueError: it is negative, not finite, or finer than 0.0001.
+    """
+    if isinstance(quantity, complex) or not hasattr(quantity, "__float__"):
+        raise _wrong_type(name, quantity, "a number")
+    quantity = float(quantity)
+    if not 0 <= quantity < float("inf"):
+        raise ValueError(f"the quantity of {name!r} cannot be negative or endless, got {quantity:g}")
+    whole = round(quantity * RESOURCE_UNIT)
+    if abs(whole - quantity * RESOURCE_UNIT) > 1e-6:
+        raise ValueError(f"the quantity of {name!r} has steps of 0.0001, got {quantity!r}")
+    return whole
+
+
+def _quantity(name: str, value: Any) -> None:
+    if value is not None:
+        amount = units(name, value)
+        if name == "num_gpus" and amount > RESOURCE_UNIT and amount % RESOURCE_UNIT:
+            raise ValueError(f"'num_gpus' above 1 must be a whole number, got {value!r}")
+
+
+def _resources(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, Mapping):
+        raise _wrong_type(name, value, "a dict of quantities")
+    for resource, quantity in value.items():
+        if not isinstance(resource, str) or not resource:
+            raise TypeError(f"names in option 'resources' must be non-empty strings, got {resource!r}")
+        if resource in ("CPU", "GPU"):
+            raise ValueError(f"use 'num_{resource.lower()}s' instead of {resource!r} in option 'resources'")
+        units(resource, quantity)
+
+
+def _count(name: str, value: Any) -> None:
+    """An int from 0 on, or -1 for no end."""
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong_type(name, value, "an int")
+    if value < -1:
+        raise ValueError(f"option {name!r} must be 0 or more, or -1 for no end; got {value}")
+
+
+def _num_returns(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if value in ("streaming", "dynamic"):
+        raise ValueError(f"num_returns={value!r} is not supported yet; give the number of values")
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong_type(name, value, "an int")
+    if not 0 <= value < 1 << 20:
+        raise ValueError(f"option 'num_returns' must be 0 or more, got {value}")
+
+
+def _retry_exceptions(name: str, value: Any) -> None:
+    if value is None or isinstance(value, bool):
+        return
+    if not isinstance(value, list | tuple):
+        raise _wrong_type(name, value, "a bool or a list of exception types")
+    for kind in value:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise ValueError(
+                f"option 'retry_exceptions' must be a bool or a list of exception types, got {kind!r}"
+            )
+
+
+def _text(name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, str):
+        raise _wrong_type(name, value, "a str")
+
+
+def _actor_name(name: str, value: Any) -> None:
+    _text(name, value)
+    if value == "":
+        raise ValueError(f"option {name!r} cannot be an empty string")
+
+
+def _flag(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise _wrong_type(name, value, "a bool")
+
+
+def _concurrency(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong_type(name, value, "an int")
+    if value < 1:
+        raise ValueError(f"option 'max_concurrency' must be 1 or more, got {value}")
+
+
+def _runtime_env(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, Mapping):
+        raise _wrong_type(name, value, "a dict")
+    for field in value:
+        if field != "env_vars":
+            raise ValueError(f"runtime_env field {field!r} is not supported yet; 'env_vars' is")
+    variables = value.get("env_vars") or {}
+    if not isinstance(variables, Mapping):
+        raise TypeError(f"runtime_env['env_vars'] must be a dict of strings, not {type(variables).__name__}")
+    for variable, text in variables.items():
+        if not isinstance(variable, str) or not isinstance(text, str):
+            raise TypeError(f"runtime_env['env_vars'] must map str to str, got {variable!r}: {text!r}")
+        if not variable or "=" in variable or "\0" in variable + text:
+            raise ValueError(f"{variable!r} cannot be an environment variable")
+
+
+def capacities(num_cpus: Any, num_gpus: Any, resources: Any) -> None:
+    """Check what a pool is said to have.
+
+    Raises:
+        TypeError: no number. ValueError: negative, or finer than 0.0001.
+    """
+    for name, value in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
+        if value is not None:
+            units(name, value)
+    _resources("resources", resources)
+
+
+# --- which options there are ---------------------------------------------------------------------------------------
+
+_Check = Callable[[str, Any], None]
+_PLACING: dict[str, _Check] = {
+    "num_cpus": _quantity,
+    "num_gpus": _quantity,
+    "resources": _resources,
+    "runtime_env": _runtime_env,
+}
+_TASK: dict[str, _Check] = {
+    **_PLACING,
+    "num_returns": _num_returns,
+    "max_retries": _count,
+    "retry_exceptions": _retry_exceptions,
+    "name": _text,
+}
+_ACTOR: dict[str, _Check] = {
+    **_PLACING,
+    "max_restarts": _count,
+    "max_task_retries": _count,
+    "max_concurrency": _concurrency,
+    "name": _actor_name,
+    "namespace": _actor_name,
+    "get_if_exists": _flag,
+}
+_METHOD: dict[str, _Check] = {
+    "num_returns": _num_returns,
+    "max_task_retries": _count,
+    "retry_exceptions": _retry_exceptions,
+}
+_CALL: dict[str, _Check] = {**_METHOD, "name": _text}
+
+#: What Ray knows and nbray does not have yet.
+_NOT_YET = frozenset(
+    (
+        "accelerator_type", "concurrency_group", "concurrency_groups", "enable_task_events",
+        "fallback_strategy", "label_selector", "lifetime", "max_calls", "max_pending_calls", "memory",
+        "object_store_memory", "placement_group", "placement_group_bundle_index",
+        "placement_group_capture_child_tasks", "scheduling_strategy",
+    )
+)  # fmt: skip
+
+
+def unknown(name: str, known: Iterable[str], what: str) -> str:
+    """How to say that there is no ``name``: with the nearest of those known."""
+    known = sorted(known)
+    text = f"unknown {what} {name!r}"
+    nearest = difflib.get_close_matches(name, known, 1)
+    if nearest:
+        return f"{text}; did you mean {nearest[0]!r}?"
+    return f"{text}; known are {', '.join(known)}"
+
+
+def _check(options: Mapping[str, Any], known: Mapping[str, _Check], what: str) -> None:
+    for name, value in options.items():
+        check = known.get(name)
+        if check is not None:
+            check(name, value)
+        elif name in _NOT_YET:
+            raise ValueError(
+                f"option {name!r} of {what} is not supported yet; known are {', '.join(sorted(known))}"
+            )
+        else:
+            raise ValueError(unknown(name, known, f"option of {what}"))
+
+
+def check_names(options: Mapping[str, Any]) -> None:
+    """The names of options whose target is not known yet: of ``@remote(...)`` before it decorates.
+
+    Raises:
+        ValueError: neither tasks nor actors know it.
+    """
+    known = {**_TASK, **_ACTOR}
+    _check({name: None for name in options if name not in known}, known, "remote functions and classes")
+
+
+# --- resolving -------------------------------------------------------------------------------------------------------
+
+
+def _default(options: Mapping[str, Any], name: str, default: Any) -> Any:
+    value = options.get(name)
+    return default if value is None else value
+
+
+def environment_variables(options: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The checked ``env_vars`` of option ``runtime_env``, sorted.
+
+    Raises:
+        ValueError: another field. TypeError: not strings.
+    """
+    _runtime_env("runtime_env", options.get("runtime_env"))
+    return tuple(sorted(((options.get("runtime_env") or {}).get("env_vars") or {}).items()))
+
+
+def _spec(cpus: Any, options: Mapping[str, Any], environment: tuple[tuple[str, str], ...]) -> Spec:
+    wanted = {"CPU": cpus, "GPU": options.get("num_gpus") or 0, **(options.get("resources") or {})}
+    amounts = {name: units(name, quantity) for name, quantity in wanted.items()}
+    return tuple(sorted((name, amount) for name, amount in amounts.items() if amount)), environment
+
+
+def _retried(options: Mapping[str, Any]) -> RetryExceptions:
+    value = options.get("retry_exceptions")
+    return tuple(value) if isinstance(value, list | tuple) else bool(value)
+
+
+def task_options(options: Mapping[str, Any]) -> TaskOptions:
+    """Check and resolve the options of a task.
+
+    Raises:
+        ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type.
+    """
+    _check(options, _TASK, "tasks")
+    return TaskOptions(
+        spec=_spec(_default(options, "num_cpus", 1), options, environment_variables(options)),
+        returns=_default(options, "num_returns", 1),
+        max_retries=_default(options, "max_retries", 3),
+        retry_exceptions=_retried(options),
+        name=_default(options, "name", ""),
+    )
+
+
+def actor_options(options: Mapping[str, Any], *, is_async: bool, meta: bytes = b"") -> ActorOptions:
+    """Check and resolve the options of an actor.
+
+    An actor needs one CPU to be placed and keeps none, unless it says what it needs: then it keeps that (and one CPU, if
+    it speaks of other resources only).
+
+    Raises:
+        ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type.
+    """
+    _check(options, _ACTOR, "actors")
+    if options.get("get_if_exists") and options.get("name") is None:
+        raise ValueError("option 'get_if_exists' needs option 'name'")
+    concurrency = options.get("max_concurrency")
+    if concurrency is not None and concurrency > 1 and not is_async:
+        raise ValueError(
+            "option 'max_concurrency' above 1 is not supported yet for a class without 'async def' methods"
+        )
+    explicit = any(options.get(name) is not None for name in ("num_cpus", "num_gpus", "resources"))
+    environment = environment_variables(options)
+    placing = _spec(_default(options, "num_cpus", 1), options, environment)
+    return ActorOptions(
+        placing_spec=placing,
+        held_spec=placing if explicit else ((), environment),
+        max_restarts=_default(options, "max_restarts", 0),
+        max_task_retries=_default(options, "max_task_retries", 0),
+        max_concurrency=concurrency or (ASYNC_CONCURRENCY if is_async else 1),
+        is_async=is_async,
+        name=options.get("name"),
+        namespace=options.get("namespace"),
+        get_if_exists=options.get("get_if_exists", False),
+        meta=meta,
+        env=environment,
+    )
+
+
+def method_options(options: Mapping[str, Any]) -> None:
+    """Check the options of ``@method(...)``.
+
+    Raises:
+        ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type.
+    """
+    _check(options, _METHOD, "methods")
+
+
+def call_options(options: Mapping[str, Any], base: CallOptions) -> CallOptions:
+    """``base`` with the given options in their place; what is None leaves it as it is.
+
+    Raises:
+        ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type.
+    """
+    _check(options, _CALL, "method calls")
+    return CallOptions(
+        returns=_default(options, "num_returns", base.returns),
+        max_task_retries=_default(options, "max_task_retries", base.max_task_retries),
+        retry_exceptions=base.retry_exceptions
+        if options.get("retry_exceptions") is None
+        else _retried(options),
+        name=_default(options, "name", base.name),
+    )
+
+
+DEFAULT_CALL = CallOptions(1, 0, False, "")

@@ -1,0 +1,169 @@
+"""Remote functions, and the ``@remote`` decorator for functions and classes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from nbray import _runtime
+from nbray._actor_handle import ActorClass
+from nbray._exported import Exported, short_name
+from nbray._object_ref import ObjectRef
+from nbray._options import TaskOptions, check_names, task_options
+from nbray._signature import Signature
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C")
+
+
+class RemoteFunction(Generic[P, R]):
+    """A function that runs as a task somewhere in the pool. Made by ``@remote``.
+
+    Attributes:
+        remote: submit a call. It takes the function's own arguments, which may be refs, and answers an ``ObjectRef`` (a list of
+            them with ``num_returns=n``, None with ``num_returns=0``). Raises TypeError if the arguments do not fit or cannot
+            be pickled.
+    """
+
+    remote: Callable[P, ObjectRef[R]]
+
+    def __init__(
+        self,
+        exported: Exported,
+        signature: Signature,
+        given: Mapping[str, Any],
+        options: TaskOptions,
+    ) -> None:
+        functools.update_wrapper(self, exported.target, updated=())
+        self._exported = exported
+        self._signature = signature
+        self._given = given
+        self._options = options
+        self.remote = _submitter(exported, signature, options)
+
+    def options(self, **options: Any) -> RemoteFunction[P, R]:
+        """The same function with other options, for example ``f.options(num_cpus=2).remote()``.
+
+        Raises:
+            ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type.
+        """
+        given = {**self._given, **options}
+        return RemoteFunction(self._exported, self._signature, given, task_options(given))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Remote functions are called with ``.remote()``."""
+        name = self._exported.name
+        raise TypeError(
+            f"Remote functions cannot be called directly. Instead of '{name}()', use '{name}.remote()'."
+        )
+
+    def __repr__(self) -> str:
+        return f"RemoteFunction({self._exported.name}{self._signature.text})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        exported = self._exported
+        return _rebuild, (exported.target, exported.name, self._signature, self._given, self._options)
+
+
+def _submitter(exported: Exported, signature: Signature, options: TaskOptions) -> Callable[..., Any]:
+    """``f.remote`` for one set of options: a plain function, because a task's cost in Python is little more than this."""
+    export = exported.handle
+    single = options.returns == 1
+
+    def remote(*args: Any, **kwargs: Any) -> Any:
+        if kwargs or not signature.least <= len(args) <= signature.most:
+            signature.check(args, kwargs)
+        runtime = _runtime.current()
+        refs = runtime.submit(export(runtime), args, kwargs, options)
+        return refs[0] if single else refs or None
+
+    return functools.wraps(exported.target, updated=())(remote)
+
+
+def _rebuild(
+    function: Callable[..., Any],
+    name: str,
+    signature: Signature,
+    given: Mapping[str, Any],
+    options: TaskOptions,
+) -> RemoteFunction[..., Any]:
+    # A function that calls itself arrives half built here (its globals come later): nothing may look into it yet.
+    return RemoteFunction(Exported(function, name), signature, given, options)
+
+
+@overload
+def remote(target: type[C], /) -> ActorClass[C]: ...
+@overload
+def remote(target: Callable[P, R], /) -> RemoteFunction[P, R]: ...
+@overload
+def remote(**options: Any) -> _Decorator: ...
+def remote(*targets: Any, **options: Any) -> Any:
+    """Make a function or a class remote: ``@remote``, ``@remote(num_cpus=2)``, or ``remote(f)``.
+
+    A function becomes a task factory (``f.remote(...)``), a class an actor factory (``Cls.remote(...)``).
+
+    Args:
+        num_cpus: CPUs that a task takes (default 1), that an actor keeps while it lives (default: 1 to be placed, 0 after).
+        num_gpus, resources: GPUs, and custom resources by name. All in steps of 0.0001.
+        runtime_env: ``{"env_vars": {...}}``: environment variables of the executor.
+        num_returns: tasks: the number of refs ``.remote()`` answers (default 1; 0: None).
+        max_retries: tasks: reruns after a crash of the executor (default 3; -1: no end).
+        retry_exceptions: tasks: also rerun when the function raises: True, or a list of exception types.
+        max_restarts: actors: times its process is started again after a crash (default 0; -1: no end).
+        max_task_retries: actors: reruns of a call that a crash interrupted (default 0; -1: no end).
+        max_concurrency: actors with ``async def`` methods: calls under way at a time (default 1000).
+        name: tasks: shown in views. Actors: ``get_actor`` finds it by that.
+        namespace, get_if_exists: actors with a name.
+
+    Raises:
+        ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type, or something
+            that is neither a function nor a class.
+
+    Example:
+        >>> @nbray.remote
+        ... def square(x):
+        ...     return x * x
+        >>> nbray.get(square.remote(3))
+        9
+    """
+    if not targets:
+        check_names(options)
+        return functools.partial(_decorate, options)
+    if len(targets) != 1 or options:
+        raise TypeError("use @remote, @remote(option=value, ...) or remote(function_or_class)")
+    return _decorate({}, targets[0])
+
+
+class _Decorator:
+    """What type checkers see of ``@remote(...)``."""
+
+    @overload
+    def __call__(self, target: type[C], /) -> ActorClass[C]: ...
+    @overload
+    def __call__(self, target: Callable[P, R], /) -> RemoteFunction[P, R]: ...
+    def __call__(self, target: Any, /) -> Any:
+        raise NotImplementedError
+
+
+def _decorate(options: Mapping[str, Any], target: Any) -> Any:
+    if inspect.isclass(target):
+        return ActorClass.of(target, options)
+    if not inspect.isfunction(target):
+        raise TypeError(f"@remote takes a function or a class, not {type(target).__name__} ({target!r})")
+    if inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target):
+        raise ValueError(
+            f"{target.__qualname__} is an 'async def': a task runs a plain function, for example one that calls "
+            "asyncio.run(). Async methods of actors are fine."
+        )
+    if inspect.isgeneratorfunction(target) and options.get("num_returns") is None:
+        raise ValueError(
+            f"{target.__qualname__} is a generator function: streaming its items is not supported yet. "
+            "Say how many values it gives (num_returns=n)."
+        )
+    name = short_name(target)
+    return RemoteFunction(
+        Exported(target, name), Signature(name, target), dict(options), task_options(options)
+    )

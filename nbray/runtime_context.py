@@ -1,0 +1,63 @@
+"""Where user code finds out in which task, actor, process and session it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbray import _runtime
+
+
+class RuntimeContext:
+    """What ``get_runtime_context()`` answers. Ids are hex strings, None where they do not apply."""
+
+    def __init__(self, runtime: Any) -> None:
+        self._runtime = runtime
+
+    def _fact(self, name: str) -> Any:
+        return self._runtime.context()[name]
+
+    def get(self) -> dict[str, Any]:
+        """All ids that apply here, and the namespace, by name."""
+        return {name: value for name, value in self._runtime.context().items() if value is not None}
+
+    def get_job_id(self) -> str:
+        """The session's id, the same in all its processes."""
+        job: str = self._fact("job_id")
+        return job
+
+    def get_node_id(self) -> str:
+        """The id of this process's node."""
+        node: str = self._fact("node_id")
+        return node
+
+    def get_worker_id(self) -> str:
+        """The id of this process."""
+        worker: str = self._fact("worker_id")
+        return worker
+
+    def get_task_id(self) -> str | None:
+        """The id of the task or method call that runs; None in the driver."""
+        task: str | None = self._fact("task_id")
+        return task
+
+    def get_actor_id(self) -> str | None:
+        """The id of the actor that this process is, or None."""
+        actor: str | None = self._fact("actor_id")
+        return actor
+
+    @property
+    def namespace(self) -> str:
+        """Where names of actors count."""
+        namespace: str = self._fact("namespace")
+        return namespace
+
+
+def get_runtime_context() -> RuntimeContext:
+    """Facts about the process and the task that asks. Starts a local pool if there is none.
+
+    Example:
+        >>> @nbray.remote
+        ... def where():
+        ...     return nbray.get_runtime_context().get_node_id()
+    """
+    return RuntimeContext(_runtime.current())
