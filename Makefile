@@ -69,9 +69,10 @@ browser:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "installing Chromium for the browser tests"; \
 	    export DEBIAN_FRONTEND=noninteractive; \
+	    mkdir -p build; \
 	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } \
-	        >$(VENV)/apt.log 2>&1 && exit 0; \
-	    tail -n 3 $(VENV)/apt.log; \
+	        >build/apt.log 2>&1 && exit 0; \
+	    tail -n 3 build/apt.log; \
 	fi; \
 	echo "NO CHROMIUM: the browser tests will be skipped (on Debian: apt-get install chromium)"
 
