@@ -13,13 +13,16 @@ sleeps without time-out, so an idle process uses no CPU.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from nbray.channel.interrupts import Interrupts
 from nbray.channel.reactor import Reactor
+
+if TYPE_CHECKING:
+    import asyncio  # 40 ms that most processes never need
 
 PARK = 0.004
 QUIET = 0.02

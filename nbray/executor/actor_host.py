@@ -95,7 +95,7 @@ class AsyncHost:
         name = f"{executor.class_name}.{method}"
         async with self._slots:
             current = main.Current(connection, sequence, peer.process, name)
-            executor.current = current
+            executor.enter(current)
             started, begun = time.time(), time.perf_counter_ns()
             keep: list[Any] = []
             try:
@@ -109,6 +109,5 @@ class AsyncHost:
                 status, values = m.FAILED, [executor.failure(error, name)]
             except BaseException as error:
                 status, values = m.FAILED, [executor.failure(error, name)]
-            executor.current = current
             duration = (time.perf_counter_ns() - begun) // 1000
             executor.answer(current, status, values, duration, started)

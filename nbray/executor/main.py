@@ -7,6 +7,7 @@ back, answers for what this process owns.
 from __future__ import annotations
 
 import atexit
+import contextvars
 import os
 import pickle
 import sys
@@ -59,6 +60,10 @@ class Current:
         return object_id(ProcessId(self.owner), self.sequence)
 
 
+#: What the running thread or asyncio task is doing.
+_running: contextvars.ContextVar[Current | None] = contextvars.ContextVar("nbray_call", default=None)
+
+
 class Executor:
     """
     Args:
@@ -77,8 +82,8 @@ class Executor:
         self.actor_id: bytes = b""
         self.epoch = 0
         self.class_name = ""
-        self.current: Current | None = None
         self._main = threading.get_ident()
+        self._pid = os.getpid()
         self.owner = Owner(
             process=new_process_id(),
             node=boot.node_id,
@@ -121,6 +126,16 @@ class Executor:
         self._events_sent = 0
         sys.stdout = Lines(1, self._print)  # type: ignore[assignment]
         sys.stderr = Lines(2, self._print)  # type: ignore[assignment]
+
+    @property
+    def current(self) -> Current | None:
+        """The call that the calling thread or asyncio task runs."""
+        return _running.get()
+
+    def enter(self, current: Current) -> None:
+        """The calling asyncio task runs that call from here on."""
+        _running.set(current)
+        self._last = current.connection
 
     # -- control channel: under the lock -----------------------------------------------------------------------------
 
@@ -241,12 +256,13 @@ class Executor:
         self._send_output((m.OUTPUT, who, number, text, os.getpid()))
 
     def _pass_on(self, who: str, number: int, text: str, pid: int) -> None:
-        """Output of a call that our user code submitted, under the lock."""
-        target = self._upstream()
-        if target is not None:
-            target.send((m.OUTPUT, who, number, text, pid))
+        """Output of a call that our user code submitted."""
+        self._send_output((m.OUTPUT, who, number, text, pid))
 
     def _send_output(self, message: Message) -> None:
+        if os.getpid() != self._pid:  # forked by user code: the connections are the parent's
+            os.write(message[2], message[3].encode())
+            return
         with self.owner.lock:
             target = self._upstream()
             if target is not None:
@@ -325,7 +341,8 @@ class Executor:
         peer = connection.peer
         assert peer is not None
         name = caller.names.get(number) or f"{self.class_name}.{number}"
-        current = self.current = Current(connection, sequence, peer.process, name)
+        current = Current(connection, sequence, peer.process, name)
+        _running.set(current)
         started = time.time()
         begun = time.perf_counter_ns()
         keep: list[Any] = []
@@ -343,7 +360,7 @@ class Executor:
             status, values = m.FAILED, [self.failure(error, name)]
         duration = (time.perf_counter_ns() - begun) // 1000
         self.answer(current, status, values, duration, started)
-        self.current = None
+        _running.set(None)
 
     def find(self, caller: Caller, number: Any) -> Any:
         """The function or bound method that a call names."""

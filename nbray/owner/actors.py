@@ -143,6 +143,20 @@ class Actors:
         """The last handle anywhere is gone."""
         self.owner.send_up(("actor_drop", actor_id))
 
+    def handle_dropped(self, actor_id: bytes) -> None:
+        """This process has no handle any more to an actor that another created."""
+        machine = self.machines.get(actor_id)
+        if machine is not None and not machine.unfinished:
+            if machine.peer is not None:
+                machine.peer.close()
+            self._forget(machine)
+
+    def _forget(self, machine: ActorCalls) -> None:
+        """Handles that are still there begin anew: placement remembers the dead."""
+        self.machines.pop(machine.actor_id, None)
+        self._queues.pop(machine, None)
+        self.unsent.pop(machine, None)
+
     # -- calling ---------------------------------------------------------------------------------------------------
 
     def machine(self, entry: Entry) -> ActorCalls:
@@ -208,7 +222,7 @@ class Actors:
         with owner.lock:
             request = next(self._requests)
             self._answers[request] = None
-        owner.send_up((operation, request, *fields))
+            owner.send_up((operation, request, *fields))
         owner.interrupts.install()
         owner.lead.run_until(lambda: self._answers[request] is not None, time.monotonic() + timeout)
         answer = self._answers.pop(request)
@@ -288,7 +302,8 @@ class Actors:
             )
         if machine.state == DEAD:
             self._creations.pop(actor_id, None)
-            self.unsent.pop(machine, None)
+            self.carry_out()
+            self._forget(machine)
         elif machine.state == ALIVE and machine.peer is None:
             self.carry_out()
 

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbray import events
@@ -273,6 +274,7 @@ class Peers:
                 self._drop_segment(*item[1:])
             elif item[0] == DROP_HOLD:
                 _, oid, address, n = item
+                owner.actors.handle_dropped(oid)
                 releases.setdefault(address.process, (address, []))[1].append((oid, n))
             else:
                 owner.actors.dropped(item[1])
@@ -374,7 +376,8 @@ class Peers:
 
     def _output(self, connection: Connection, message: Message) -> None:
         _, who, stream, text, pid = message
-        self.output(who, stream, text, pid)
+        # It may be user code that takes it: not under the lock.
+        self.owner.deferred.append(partial(self.output, who, stream, text, pid))
 
     def _events(self, connection: Connection, message: Message) -> None:
         self.owner.feed.extend(message[1])
