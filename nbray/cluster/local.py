@@ -53,9 +53,9 @@ def start_local(
     node = Node(config)
     # The template imports in a process of its own while this one imports distributed.
     thread = LoopThread("nbray-pool", first=node.start_template)
-    pool = Pool(thread, node)
+    pool = Pool(thread, node, on_message)
     try:
-        thread.call(_start(pool, thread, process, resources, on_message, labels or {}))
+        thread.call(_start(pool, thread, process, resources, labels or {}))
     except BaseException:
         pool.close()
         raise
@@ -67,7 +67,6 @@ async def _start(
     thread: LoopThread,
     process: bytes,
     resources: Mapping[str, float],
-    on_message: Callable[[Message], None],
     labels: Mapping[str, str],
 ) -> None:
     pool.on_close("the node", pool.node.close)
@@ -82,7 +81,12 @@ async def _start(
     placement = PlacementPlugin(pool.node.config.secret, fixed=True)
     totals = units(resources)
     with quiet.creating():
-        scheduler = quiet.QuietScheduler(protocol="inproc", dashboard=False, plugins=[placement])
+        scheduler = quiet.QuietScheduler(
+            protocol="inproc",
+            dashboard=False,
+            plugins=[placement],
+            local_directory=pool.node.config.session_dir,
+        )
         await scheduler
         pool.on_close("the scheduler", lambda: _close_scheduler(scheduler))
         worker = quiet.QuietWorker(
@@ -99,7 +103,7 @@ async def _start(
         pool.on_close("the worker", lambda: worker.close(timeout=0.5, executor_wait=False, nanny=False))
     # They live and end together, so they need not ask each other every second whether they do.
     quiet.calm(scheduler, worker)
-    placement.connect(process, on_message)
+    placement.connect(process, pool.deliver)
     pool.uplink = LocalUplink(thread, placement, process)
     pool.scheduler_address = scheduler.address
 

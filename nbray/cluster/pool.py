@@ -37,8 +37,9 @@ class Pool:
         loop: the thread's asyncio loop.
     """
 
-    def __init__(self, thread: LoopThread, node: Node) -> None:
+    def __init__(self, thread: LoopThread, node: Node, on_message: Callable[[Message], None]) -> None:
         self._thread = thread
+        self._on_message = on_message
         self._closing: list[tuple[str, Callable[[], Coroutine[Any, Any, object]]]] = []
         self._closed = False
         self._at_end: list[Callable[[], None]] = []
@@ -46,6 +47,11 @@ class Pool:
         self.node = node
         self.uplink: Uplink
         self.scheduler_address = ""
+
+    def deliver(self, message: Message) -> None:
+        """What placement says, on the pool's thread; not what it says because the pool closes."""
+        if not self._closed:
+            self._on_message(message)
 
     def call(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine on the pool's loop and wait for its result; not from that loop's own thread.

@@ -35,13 +35,12 @@ class NodeLike(Protocol):
     def end_lane(self, lease_id: int, kill: bool) -> None: ...
     def retire(self, lease_id: int) -> None: ...
     def down(self, process_id: bytes, message: Message) -> None: ...
-    async def close(self) -> None: ...
 
 
 class NodeAgent(WorkerPlugin):
     """
     Args:
-        node: running on this loop.
+        node: running on this loop. Whoever made it closes it.
         totals: what it has, in ``RESOURCE_UNIT`` units; None: what the Dask worker has (threads are CPUs).
         labels: of the node.
     """
@@ -67,9 +66,6 @@ class NodeAgent(WorkerPlugin):
         streams.hasten(worker.batched_stream)
         totals = None if self.totals is None else dict(self.totals)
         self._report(streams.NODE_UP, node.address.node, tuple(node.address), totals, self.labels)
-
-    async def teardown(self, worker: Any) -> None:
-        await self.node.close()
 
     async def hold(self, place: Place, creation: bytes) -> None:
         """The body of a lease's task: get an executor, report it, wait for the end."""

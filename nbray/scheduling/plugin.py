@@ -199,6 +199,9 @@ class PlacementPlugin(SchedulerPlugin):
         op, *fields = message
         getattr(self, f"_op_{op}")(process, *fields)
 
+    def _op_hello(self, process: ProcessId) -> None:
+        """A driver's first words, so that placement knows it."""
+
     def _op_want(self, process: ProcessId, spec: Any, n: int, parent: LeaseId | None) -> None:
         self.placement.want(process, _spec(spec), n, parent)
 
