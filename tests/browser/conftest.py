@@ -18,10 +18,23 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SHOTS = ROOT / "build" / "screenshots"
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 PATIENCE = 40_000  # ms; on a loaded machine a kernel alone takes ten seconds to start
 
 # JupyterLab asks on its first start whether it may fetch news, and keeps Chromium's attention with the question.
@@ -34,7 +47,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if here in item.path.parents:
             item.add_marker("browser")
             item.add_marker(
-                pytest.mark.may_leak("processes", "fds", "threads", why="JupyterLab and Chromium outlive a test")
+                pytest.mark.may_leak(
+                    "processes", "fds", "threads", why="JupyterLab and Chromium outlive a test"
+                )
             )
             item.add_marker(pytest.mark.timeout(300))
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import nbformat
 import pytest
-from nbconvert import HTMLExporter
 
 SETUP = """
 import os, time, pathlib

@@ -60,7 +60,8 @@ class TaskGraph(LiveView):
         changed = [key for key, group in groups.items() if self._told_of.get(key) != group][:MOST_AT_ONCE]
         self._told_of.update((key, groups[key]) for key in changed)
         return [
-            {"op": "tasks", "group": int(key), "tasks": self._graph.tasks(int(key)), "unasked": True} for key in changed
+            {"op": "tasks", "group": int(key), "tasks": self._graph.tasks(int(key)), "unasked": True}
+            for key in changed
         ]
 
     def __repr__(self) -> str:

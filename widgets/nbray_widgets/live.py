@@ -19,11 +19,13 @@ from uuid import uuid4
 
 import anywidget
 import traitlets
+from IPython import display as ipython_display
 from IPython.core.getipython import get_ipython
-from IPython.display import display
 
 from nbray.events import Feed, RawEvent
 from nbray_widgets.reducers.delta import State, delta
+
+display: Any = ipython_display.display  # IPython's has no types
 
 INTERVAL = 0.1
 UNASKED = 1.0
@@ -46,7 +48,7 @@ class Reducer(Protocol):
     def unfinished(self) -> int: ...
 
 
-class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
+class LiveView(anywidget.AnyWidget):
     """A widget over a feed. Subclasses give the reducer, ``html``, ``text`` and ``answer``."""
 
     picture = traitlets.Dict().tag(sync=True)
@@ -185,8 +187,8 @@ class LiveView(anywidget.AnyWidget):  # type: ignore[misc]
             }
         return bundle
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        return self._bundle()
+    def _repr_mimebundle_(self, **_: Any) -> Any:
+        return self._bundle(), {}
 
     def _ipython_display_(self) -> None:
         """Displayed under an id of its own, so that the HTML can follow."""

@@ -12,7 +12,9 @@ def plain(text: str, longest: int = LONGEST_NAME) -> str:
         text = text[: longest - 1] + "…"
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else " " if c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(
+        c if c.isprintable() else " " if c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
 
 
 def seconds(value: float) -> str:

@@ -47,7 +47,7 @@ class View {
   constructor(store, el) {
     this.store = store;
     this.id = crypto.randomUUID?.() ?? String(Math.random());
-    this.root = html("div", { class: "nbray-graph", role: "region", "aria-label": "nbray task graph" });
+    this.root = html("div", { class: "nbray-view nbray-graph", role: "region", "aria-label": "nbray task graph" });
     this.head = html("div", { class: "nbray-head" });
     this.live = html("span", { class: "nbray-live", role: "status" });
     this.totals = Object.fromEntries(

@@ -55,8 +55,8 @@ def layers(
     """Positions for nodes of the given sizes: columns by dependency, in each column near to what it is joined with."""
     edges = [(a, b) for a, b in edges if a != b]
     columns: dict[int, list[str]] = {}
-    for node, column in ranks(sizes, edges).items():
-        columns.setdefault(column, []).append(node)
+    for node, rank in ranks(sizes, edges).items():
+        columns.setdefault(rank, []).append(node)
     joined: dict[str, list[str]] = {node: [] for node in sizes}
     for source, target in edges:
         joined[source].append(target)
@@ -65,7 +65,10 @@ def layers(
     ordered = [columns[c] for c in sorted(columns)]
     for sweep in (ordered, ordered[::-1], ordered):
         for column in sweep:
-            middle = {n: sum(place[m] for m in joined[n]) / len(joined[n]) if joined[n] else place[n] for n in column}
+            middle = {
+                n: sum(place[m] for m in joined[n]) / len(joined[n]) if joined[n] else place[n]
+                for n in column
+            }
             column.sort(key=lambda node: middle[node])
             place.update((node, i / len(column)) for i, node in enumerate(column))
     heights = [sum(sizes[n][1] for n in column) + gap_y * (len(column) - 1) for column in ordered]

@@ -41,7 +41,7 @@ def html(state: State, details: dict[str, Any] | None = None) -> str:
     """The picture; ``details``: group id to ``TaskGraphReducer.tasks`` of it, shown on demand below."""
     lists = "".join(_details(state["groups"][key], found) for key, found in (details or {}).items())
     return (
-        f'<div class="nbray-graph nbray-still" role="group" aria-label="nbray task graph">'
+        f'<div class="nbray-view nbray-graph nbray-still" role="group" aria-label="nbray task graph">'
         f"<style>{style()}</style>{_header(state)}"
         f'<div class="nbray-canvas">{_svg(state)}</div>{lists}</div>'
     )
@@ -89,7 +89,15 @@ def _svg(state: State) -> str:
             middles[keys[0]] = box.y + box.height / 2
             shapes.append(_group(groups[keys[0]], box, framed=True))
     arrows = [
-        _edge(boxes[node_of[a]], middles[a], boxes[node_of[b]], middles[b], kind, count, node_of[a] == node_of[b])
+        _edge(
+            boxes[node_of[a]],
+            middles[a],
+            boxes[node_of[b]],
+            middles[b],
+            kind,
+            count,
+            node_of[a] == node_of[b],
+        )
         for a, b, kind, count in edges
     ]
     return (
@@ -120,7 +128,11 @@ def _group(group: dict[str, Any], box: Box, *, framed: bool) -> str:
         for i, state in enumerate(s for s in STATES if group[s])
     )
     mean = seconds(group["mean"]) if group["done"] + group["failed"] else ""
-    frame = f'<rect class="nbray-card" width="{box.width:.0f}" height="{box.height:.0f}" rx="9"/>' if framed else ""
+    frame = (
+        f'<rect class="nbray-card" width="{box.width:.0f}" height="{box.height:.0f}" rx="9"/>'
+        if framed
+        else ""
+    )
     return (
         f'<g class="{classes}" data-name="{escape(name)}"{attributes} transform="translate({box.x:.1f},{box.y:.1f})">'
         f"<title>{escape(name)}</title>{frame}"
@@ -158,7 +170,9 @@ def _edge(a: Box, ay: float, b: Box, by: float, kind: str, count: int, same: boo
         path = f"M{x1:.1f} {ay:.1f}C{x1 + bend:.1f} {ay:.1f} {x2 - bend:.1f} {by:.1f} {x2:.1f} {by:.1f}"
         tip, at = f"M{b.x:.1f} {by:.1f}l-8 -4v8z", ((x1 + x2) / 2, (ay + by) / 2)
     label = (
-        f'<text class="nbray-edge-count" x="{at[0]:.1f}" y="{at[1] - 5:.1f}">{short(count)}</text>' if count > 1 else ""
+        f'<text class="nbray-edge-count" x="{at[0]:.1f}" y="{at[1] - 5:.1f}">{short(count)}</text>'
+        if count > 1
+        else ""
     )
     return (
         f'<g class="nbray-edge nbray-{kind}"><path class="nbray-line" d="{path}" stroke-width="{thickness:.1f}"/>'

@@ -18,7 +18,7 @@ def delta(old: State, new: State) -> State:
         before = old.get(table, {})
         changed = {key: entry for key, entry in entries.items() if before.get(key) != entry}
         changed.update((key, None) for key in before.keys() - entries.keys())
-        if changed:
+        if changed or table not in old:
             changes[table] = changed
     return changes
 

@@ -35,7 +35,7 @@ OTHER = "(other functions)"
 MOST_DEAD_ACTORS = 1_000
 MOST_UNSEEN_SOURCES = 4_096
 TASKS_SHOWN = 12
-_NOBODY: dict["Group", int] = {}
+_NOBODY: dict[tuple[Group, str], int] = {}
 
 
 class Group:
@@ -105,7 +105,7 @@ class Owner:
         self.origins: Origins[Group] = Origins()
         # Objects that were used before we saw who makes them: a put (then nobody ever does), or a task whose
         # submission, by another process, reaches the feed later than its use.
-        self.unseen: dict[int, dict[Group, int]] = {}
+        self.unseen: dict[int, dict[tuple[Group, str], int]] = {}
 
 
 class TaskGraphReducer:
@@ -121,7 +121,6 @@ class TaskGraphReducer:
         self._dead: deque[Actor] = deque()
         self._owners: dict[bytes, Owner] = {}
         self._edges: dict[tuple[int, int, str], int] = {}
-        self._parent: tuple[Any, Group | None] = ("", None)
         self._lost_sight: dict[tuple[bytes, int], Group] = {}
         self.skipped = 0
         self.first = inf
@@ -181,15 +180,12 @@ class TaskGraphReducer:
         owner.origins.add(sequence, returns, group)
         if owner.unseen:
             for made in range(sequence, sequence + returns):
-                for user, count in owner.unseen.pop(made, _NOBODY).items():
-                    self._edge(group, user, "data", count)
+                for (user, why), count in owner.unseen.pop(made, _NOBODY).items():
+                    self._edge(group, user, why, count)
         for dependency in dependencies:
-            self._depends(group, dependency)
+            self._depends(group, dependency, "data")
         if parent:
-            if parent != self._parent[0]:
-                self._parent = (parent, self._maker(parent))
-            if self._parent[1] is not None:
-                self._edge(self._parent[1], group, "calls")
+            self._depends(group, parent, "calls")
         if what == "actor_method":
             called = self._actor_of(actor, group)
             called.queue += 1
@@ -336,12 +332,7 @@ class TaskGraphReducer:
             actor = self._actors[key] = Actor(key, group.holder or self._class(group.name))
         return actor
 
-    def _maker(self, object_id: bytes | str) -> Group | None:
-        key = _key(object_id)
-        owner = self._owners.get(key[:8])
-        return None if owner is None else owner.origins.find(int.from_bytes(key[8:], "big"))
-
-    def _depends(self, group: Group, object_id: bytes | str) -> None:
+    def _depends(self, group: Group, object_id: bytes | str, kind: str) -> None:
         key = _key(object_id)
         owner = self._owners.get(key[:8])
         if owner is None:
@@ -349,14 +340,14 @@ class TaskGraphReducer:
         sequence = int.from_bytes(key[8:], "big")
         maker = owner.origins.find(sequence)
         if maker is not None:
-            self._edge(maker, group, "data")
+            self._edge(maker, group, kind)
             return
         users = owner.unseen.get(sequence)
         if users is None:
             users = owner.unseen[sequence] = {}
             if len(owner.unseen) > MOST_UNSEEN_SOURCES:
                 del owner.unseen[next(iter(owner.unseen))]
-        users[group] = users.get(group, 0) + 1
+        users[group, kind] = users.get((group, kind), 0) + 1
 
     def _edge(self, source: Group, target: Group, kind: str, count: int = 1) -> None:
         key = (source.index, target.index, kind)
@@ -391,7 +382,13 @@ class TaskGraphReducer:
             return {"running": [], "failed": [], "slowest": [], "latest": [], "actors": []}
         found = self._groups[group]
         running = [
-            {"task": _task(raw), "state": "running", "started": raw[1], "process": _hex(raw[4]), "attempt": raw[5]}
+            {
+                "task": _task(raw),
+                "state": "running",
+                "started": raw[1],
+                "process": _hex(raw[4]),
+                "attempt": raw[5],
+            }
             for owner in self._owners.values()
             for of, raw in owner.running.values()
             if of is found

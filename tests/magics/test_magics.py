@@ -1,0 +1,166 @@
+"""The magic in an IPython of this process, over a pool that is a few lines."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import pytest
+import shells
+from widgets_events import ran
+
+import nbray
+import nbray_magics
+from nbray.events import Feed
+
+
+class Pool:
+    def __init__(self) -> None:
+        self.cpus: float = 0
+        self.starts: list[int | None] = []
+        self.events = Feed()
+
+    def init(self, num_cpus: int | None = None) -> None:
+        self.starts.append(num_cpus)
+        if num_cpus == 99:
+            raise RuntimeError("99 CPUs are more than this machine has")
+        self.cpus = num_cpus or 2
+
+    def is_initialized(self) -> bool:
+        return bool(self.cpus)
+
+    def shutdown(self) -> None:
+        self.cpus = 0
+        self.events.close()
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": float(self.cpus)}
+
+    def available_resources(self) -> dict[str, float]:
+        return {"CPU": 0.5}
+
+    def nodes(self) -> list[dict]:
+        return [{"NodeID": "ab" * 8, "Alive": True, "Resources": self.cluster_resources()}]
+
+    def feed(self) -> Feed:
+        return self.events
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    pool = Pool()
+    for name in (
+        "init",
+        "is_initialized",
+        "shutdown",
+        "cluster_resources",
+        "available_resources",
+        "nodes",
+        "feed",
+    ):
+        monkeypatch.setattr(nbray, name, getattr(pool, name), raising=False)
+    return pool
+
+
+@pytest.fixture
+def shell(tmp_path):
+    with shells.shell(tmp_path) as shell:
+        nbray_magics.load_ipython_extension(shell)
+        yield shell
+
+
+@pytest.fixture
+def run(shell, pool, capsys):
+    """Runs a cell; returns what it printed."""
+
+    def run_cell(cell: str) -> str:
+        shell.run_cell(cell)
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.out + captured.err
+        return captured.out + captured.err
+
+    return run_cell
+
+
+def test_alone_it_tells_the_state_and_the_verbs(run, pool):
+    assert "no pool is running" in run("%nbray")
+    run("%nbray init -n 2")
+    text = run("%nbray")
+    assert text.startswith("nbray: 1.5 of 2 CPUs in use on 1 node")
+    assert "%nbray graph" in text
+
+
+def test_init_starts_one_pool_and_then_shows_it(run, pool):
+    assert "2 CPUs in use on 1 node" in run("%nbray init -n 2")
+    assert "2 CPUs in use on 1 node" in run("%nbray init")
+    assert "already" in run("%nbray init -n 4")
+    assert pool.starts == [2]
+
+
+def test_status_counts_tasks(run, pool):
+    assert "no pool is running" in run("%nbray status")
+    run("%nbray init")
+    pool.events.extend(ran(0, "load"))
+    assert "tasks: 1 done" in run("%nbray status")
+
+
+def test_graph_shows_the_graph_and_again_the_same_one(run, pool, shell):
+    run("%nbray init")
+    pool.events.extend(ran(0, "load"))
+    assert "load  ✓ 1 done" in run("one = %nbray graph\none")
+    run("two = %nbray graph")
+    assert shell.user_ns["one"] is shell.user_ns["two"]
+
+
+def test_shutdown_ends_the_pool_once(run, pool):
+    run("%nbray init")
+    assert "has ended" in run("%nbray shutdown")
+    assert "no pool" in run("%nbray shutdown")
+
+
+@pytest.mark.parametrize(
+    ("cell", "line"),
+    [
+        ("%nbray statsu", "unknown verb 'statsu': did you mean 'status'?"),
+        ("%nbray init -n 99", "99 CPUs are more than this machine has"),
+        ("%nbray graph", "no pool is running; %nbray init -n 4 starts one with 4 CPUs"),
+    ],
+)
+def test_errors_are_one_line(run, cell, line):
+    assert run(cell).strip() == f"UsageError: {line}"
+
+
+def test_help_of_a_verb(run):
+    assert "-n, --num-cpus CPUS" in run("%nbray init --help")
+
+
+def completions(shell, text: str) -> list[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [completion.text for completion in shell.Completer.completions(text, len(text))]
+
+
+def test_tab_completes_verbs_and_options_and_nothing_else(shell):
+    assert completions(shell, "%nbray sta") == ["status"]
+    assert completions(shell, "%nbray init --num") == ["--num-cpus"]
+    assert "status" not in completions(shell, "x = 1; sta")
+
+
+def test_unloading_takes_everything_back(shell, pool):
+    nbray_magics.unload_ipython_extension(shell)
+    assert "nbray" not in shell.magics_manager.magics["line"]
+    assert completions(shell, "%nbray sta") == []
+    assert not shell.Completer.custom_matchers
+    nbray_magics.unload_ipython_extension(shell)  # again: nothing to do
+    nbray_magics.load_ipython_extension(shell)
+    nbray_magics.load_ipython_extension(shell)
+    assert len(shell.Completer.custom_matchers) == 1
+
+
+def test_loading_does_not_load_widgets():
+    """The first picture may take half a second; ``%load_ext`` must not."""
+    import subprocess
+
+    program = "import nbray_magics, sys; print('anywidget' in sys.modules, 'nbray_widgets' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

@@ -1,0 +1,107 @@
+"""The cluster at one moment, as a line, as text and as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import Any, TypeAlias
+
+from nbray.events import RawEvent
+from nbray_widgets.picture.svg import style
+from nbray_widgets.picture.words import STATES, totals
+from nbray_widgets.reducers.task_graph import TaskGraphReducer
+from nbray_widgets.text import counted, plain
+
+Status: TypeAlias = dict[str, Any]
+
+
+def status(
+    nodes: list[dict[str, Any]],
+    resources: dict[str, float],
+    available: dict[str, float],
+    events: Iterable[RawEvent],
+) -> Status:
+    """What there is to say, from what the public API returns and the events of the feed."""
+    reducer = TaskGraphReducer()
+    reducer.apply(events)
+    state = reducer.snapshot()
+    alive = [node for node in nodes if node.get("Alive")]
+    return {
+        "nodes": [
+            {
+                "id": str(node["NodeID"]),
+                "alive": bool(node.get("Alive")),
+                "resources": dict(node.get("Resources", {})),
+            }
+            for node in nodes
+        ],
+        "alive": len(alive),
+        "cpus": resources.get("CPU", 0.0),
+        "used": {
+            name: (max(total - available.get(name, 0.0), 0.0), total)
+            for name, total in resources.items()
+            if not name.startswith("node:") and name not in ("memory", "object_store_memory")
+        },
+        "tasks": totals(state),
+        "actors": {
+            name: sum(actor[name] for actor in state["actors"].values())
+            for name in ("alive", "pending", "restarting", "dead")
+        },
+    }
+
+
+def _tasks(status: Status) -> str:
+    return (
+        ", ".join(f"{status['tasks'][name]:,} {name}" for name in STATES if status["tasks"][name])
+        or "none yet"
+    )
+
+
+def _actors(status: Status) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in status["actors"].items() if count) or "none"
+
+
+def line(status: Status) -> str:
+    """``1.5 of 2 CPUs in use on 1 node; tasks: 12 done; actors: none``."""
+    used, total = status["used"].get("CPU", (0.0, 0.0))
+    return (
+        f"{used:g} of {total:g} CPUs in use on {counted(status['alive'], 'node')}; "
+        f"tasks: {_tasks(status)}; actors: {_actors(status)}"
+    )
+
+
+def text(status: Status) -> str:
+    """Some lines for a terminal."""
+    lines = [f"nbray: {line(status)}"]
+    lines += [
+        f"  {plain(name)}: {used:g} of {total:g} in use" for name, (used, total) in status["used"].items()
+    ]
+    for node in status["nodes"]:
+        has = ", ".join(f"{plain(name)} {amount:g}" for name, amount in node["resources"].items())
+        lines.append(f"  node {plain(node['id'])[:12]} ({'up' if node['alive'] else 'down'}): {has}")
+    return "\n".join(lines)
+
+
+def html(status: Status) -> str:
+    """A small card that follows the theme; no scripts."""
+    meters = "".join(
+        f'<div class="nbray-meter"><span>{escape(plain(name))}</span>'
+        f'<span class="nbray-gauge"><i style="width:{100 * used / total if total else 0:.1f}%"></i></span>'
+        f'<span class="nbray-number">{used:g} of {total:g} in use</span></div>'
+        for name, (used, total) in status["used"].items()
+    )
+    nodes = "".join(
+        f"<tr><td><code>{escape(plain(node['id'])[:12])}</code></td>"
+        f'<td class="nbray-state">{"up" if node["alive"] else "down"}</td>'
+        f"<td>{escape(', '.join(f'{plain(n)} {a:g}' for n, a in node['resources'].items()))}</td></tr>"
+        for node in status["nodes"]
+    )
+    return (
+        f'<div class="nbray-view nbray-cluster" data-nodes="{status["alive"]}" data-cpus="{status["cpus"]:g}">'
+        f"<style>{style()}</style>"
+        f'<div class="nbray-head"><b>nbray</b><span>{escape(counted(status["alive"], "node"))}</span>'
+        f"<span>tasks: {escape(_tasks(status))}</span><span>actors: {escape(_actors(status))}</span></div>"
+        f'<div class="nbray-meters">{meters}</div>'
+        f'<div class="nbray-scroll"><table class="nbray-tasks"><thead><tr><th>node</th><th>state</th>'
+        f"<th>resources</th></tr></thead><tbody>{nodes}</tbody></table></div></div>"
+    )
