@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 
 import numpy as np
@@ -362,7 +363,7 @@ class ReadersNeverSeeAnotherObject(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.directory = segments.choose_store_dir("nbray-test-")
+        self.directory = tempfile.mkdtemp(prefix="pool-test-")
         self.pool = Pool(self.directory, most_bytes=SIZE * 4, most_files=4)
         self.stored, self.held, self.number = {}, [], 0
 

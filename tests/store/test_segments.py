@@ -265,17 +265,17 @@ def test_other_errors_of_writing_stay_what_they_are_and_leave_nothing(directory,
 
 
 def test_the_store_is_a_private_directory_in_memory_where_there_is_room():
-    directory = choose_store_dir("nbray-test-", minimum=1)
+    directory = choose_store_dir("store-test-", minimum=1)
     try:
         assert stat.S_IMODE(os.stat(directory).st_mode) == 0o700
-        assert directory.startswith("/dev/shm/nbray-test-") or not os.path.isdir("/dev/shm")
+        assert directory.startswith("/dev/shm/store-test-") or not os.path.isdir("/dev/shm")
     finally:
         os.rmdir(directory)
 
 
 def test_the_store_is_a_temporary_directory_where_shared_memory_is_too_small(directory, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", directory)
-    assert choose_store_dir("nbray-test-", minimum=1 << 60).startswith(directory)
+    assert choose_store_dir("store-test-", minimum=1 << 60).startswith(directory)
 
 
 def test_a_mapping_holds_one_descriptor_as_long_as_it_lives(directory):
