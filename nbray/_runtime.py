@@ -12,7 +12,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
@@ -21,7 +21,6 @@ from nbray.core.ids import Address, new_node_id, new_process_id
 from nbray.core.messages import RESOURCE_UNIT
 from nbray.core.ownership import Entry
 from nbray.exceptions import RaySystemError
-from nbray.executor.boot import Boot
 from nbray.owner.owner import Owner
 from nbray.store.segments import choose_store_dir
 
@@ -259,7 +258,7 @@ def _start(
             store_dir=store_dir,
             secret=secret,
             env=tuple(sorted((env_vars or {}).items())),
-            entry="nbray._runtime:run_executor",
+            entry="nbray._executor:run",
         )
         if attached:
             pools.append(existing.attach(address, owner.address, config, owner.notice))
@@ -304,15 +303,14 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def run_executor(boot: Boot) -> NoReturn:
-    """What an executor runs, forked off its node's template."""
-    from nbray.executor.main import run
+def become_executor(executor: Executor) -> None:
+    """This process is an executor from here on."""
+    global _current
+    _current = Runtime(executor.owner, None, executor)
 
-    def started(executor: Executor) -> None:
-        global _current
-        _current = Runtime(executor.owner, None, executor)
 
-    run(boot, _entry_type, started)
+def entry_type() -> type[Entry]:
+    return _entry_type
 
 
 # -- this machine ------------------------------------------------------------------------------------------------------

@@ -481,6 +481,7 @@ class Executor:
     # -- becoming an actor ----------------------------------------------------------------------------------------------
 
     def _become(self, creation: bytes) -> None:
+        # It knows this file, so this file cannot know it at the top.
         from nbray.executor.actor_host import become
 
         become(self, creation)

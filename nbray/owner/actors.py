@@ -19,6 +19,7 @@ from nbray.core.messages import Loss
 from nbray.core.ownership import Entry, with_refs
 from nbray.exceptions import ActorDiedError, ActorUnavailableError, ActorUnschedulableError, RayError, RaySystemError
 from nbray.owner.guards import ActorLife, Guard
+from nbray.owner.peers import Target
 from nbray.wire.errors import load_error
 
 if TYPE_CHECKING:
@@ -270,8 +271,6 @@ class Actors:
                 self.owner.send_calls(machine.peer, machine.known, calls)
 
     def _connect(self, machine: ActorCalls, address: Any) -> None:
-        from nbray.owner.owner import Target
-
         self.unsent.pop(machine, None)
         address = Address(*address)
         connection = self.owner.reactor.connect(address)

@@ -33,12 +33,17 @@ from nbray.exceptions import (
     GetTimeoutError,
     RayError,
     RaySystemError,
+    SerializationError,
     TaskUnschedulableError,
     WorkerCrashedError,
 )
+from nbray.owner.actors import Actors
 from nbray.owner.guards import Garbage, Guard
+from nbray.owner.peers import Peers, Target
 from nbray.owner.values import Values, contained, pickled
 from nbray.wire.errors import dump_error, load_error
+from nbray.wire.explain import explain_unpicklable
+from nbray.wire.pickling import Dumped, dump_function
 
 _ready = attrgetter("ready")
 _failed = attrgetter("failed")
@@ -119,10 +124,6 @@ class Owner:
             "lost": self._lease_lost,
             "node": self._node,
         }
-        # The two halves that live in files of their own.
-        from nbray.owner.actors import Actors
-        from nbray.owner.peers import Peers
-
         self.peers = Peers(self)
         self.actors = Actors(self)
         self.reactor.on_accept = self.peers.accepted
@@ -254,15 +255,10 @@ class Owner:
 
     def function(self, callable_: Any, name: str) -> Function:
         """Pickle a function or class for sending; each process it goes to gets it once."""
-        from nbray.wire.explain import explain_unpicklable
-        from nbray.wire.pickling import Dumped, dump_function
-
         refs: list[Any] = []
         try:
             blob = dump_function(callable_, refs)
         except Exception as error:
-            from nbray.exceptions import SerializationError
-
             raise SerializationError(explain_unpicklable(callable_, error)) from error
         sequence, oid = self.new_id()
         value, guard = self.values.keep(Dumped(blob, (), refs), oid)
@@ -652,16 +648,6 @@ class Owner:
     def flush_deferred(self) -> None:
         while self.deferred:
             self.deferred.popleft()()
-
-
-class Target:
-    """What a connection to an executor leads to: a ``Lane`` or an ``ActorCalls``."""
-
-    __slots__ = ("process", "machine")
-
-    def __init__(self, process: bytes, machine: Any) -> None:
-        self.process = process
-        self.machine = machine
 
 
 def crash_error(name: str, reason: Any) -> RayError:

@@ -383,6 +383,16 @@ class Peers:
         self.owner.feed.extend(message[1])
 
 
+class Target:
+    """What a connection to an executor leads to: a ``Lane`` or an ``ActorCalls``. Its ``context``."""
+
+    __slots__ = ("process", "machine")
+
+    def __init__(self, process: bytes, machine: Any) -> None:
+        self.process = process
+        self.machine = machine
+
+
 class PullServer:
     """Sends files of a node's store to processes of other nodes; owners and node agents have one each."""
 
