@@ -318,7 +318,9 @@ class ActorClass(Generic[C]):
         assert isinstance(target, type)
         meta = Meta(name, _methods_of(target, self._given))
         options = actor_options(self._given, is_async=_has_async(target), meta=meta.packed)
-        initializer = _takes_nothing if target.__init__ is object.__init__ else target.__init__
+        initializer = inspect.getattr_static(target, "__init__")
+        if initializer is object.__init__:
+            initializer = _takes_nothing
         self._resolved = options, meta, Signature(f"{name}.__init__", initializer, bound=True)
         return self._resolved
 

@@ -92,8 +92,7 @@ def put(value: T) -> ObjectRef[T]:
         raise TypeError(
             "put() of an ObjectRef is not allowed. If that is what you want, put a list that contains it."
         )
-    ref: ObjectRef[T] = _runtime.current().put(value)
-    return ref
+    return _runtime.current().put(value)  # type: ignore[return-value]
 
 
 def wait(
@@ -143,10 +142,8 @@ def wait(
         raise ValueError(
             f"'num_returns' cannot be greater than the number of ObjectRefs, {num_returns} > {count}"
         )
-    answer: tuple[list[ObjectRef[T]], list[ObjectRef[T]]] = _runtime.current().wait(
-        ray_waitables, num_returns, timeout, fetch_local
-    )
-    return answer
+    runtime = _runtime.current()
+    return runtime.wait(ray_waitables, num_returns, timeout, fetch_local)  # type: ignore[arg-type, return-value]
 
 
 def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:

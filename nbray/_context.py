@@ -19,7 +19,7 @@ class Context:
         address_info: ``{"node_id": ..., "namespace": ...}``; its items are the context's items too.
     """
 
-    def __init__(self, runtime: Any) -> None:
+    def __init__(self, runtime: _runtime.Runtime) -> None:
         self._runtime = weakref.ref(runtime)
         self.dashboard_url = ""
         self.python_version = platform.python_version()

@@ -100,7 +100,10 @@ class ObjectRef(Entry, Generic[T_co]):
         runtime = _runtime.current()
         if not note_ref(self):
             runtime.pin(self)
-        return _resolve, (bytes(self.id), tuple(self.owner or runtime.address))
+        oid = self.id
+        # Whoever unpickles it in this process has to get this very entry.
+        runtime.owner.canonical[oid] = self
+        return _resolve, (bytes(oid), tuple(self.owner or runtime.address))
 
     def __copy__(self) -> ObjectRef[T_co]:
         return self

@@ -78,7 +78,7 @@ def units(name: str, quantity: Any) -> int:
     quantity = float(quantity)
     if not 0 <= quantity < float("inf"):
         raise ValueError(f"the quantity of {name!r} cannot be negative or endless, got {quantity:g}")
-    whole = round(quantity * RESOURCE_UNIT)
+    whole: int = round(quantity * RESOURCE_UNIT)
     if abs(whole - quantity * RESOURCE_UNIT) > 1e-6:
         raise ValueError(f"the quantity of {name!r} has steps of 0.0001, got {quantity!r}")
     return whole

@@ -95,7 +95,7 @@ def _rebuild(
 
 
 @overload
-def remote(target: type[C], /) -> ActorClass[C]: ...
+def remote(target: type[C], /) -> ActorClass[C]: ...  # type: ignore[overload-overlap]
 @overload
 def remote(target: Callable[P, R], /) -> RemoteFunction[P, R]: ...
 @overload
@@ -141,7 +141,7 @@ class _Decorator:
     """What type checkers see of ``@remote(...)``."""
 
     @overload
-    def __call__(self, target: type[C], /) -> ActorClass[C]: ...
+    def __call__(self, target: type[C], /) -> ActorClass[C]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, target: Callable[P, R], /) -> RemoteFunction[P, R]: ...
     def __call__(self, target: Any, /) -> Any:

@@ -75,7 +75,9 @@ class Runtime:
     def feed(self) -> events.Feed:
         return self.owner.feed
 
-    def create_actor(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any) -> Entry:
+    def create_actor(
+        self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any
+    ) -> Entry:
         if options.name is not None:
             options = options._replace(namespace=options.namespace or self.namespace)
         return self.owner.actors.create(function, args, kwargs, options)
@@ -129,7 +131,11 @@ class Runtime:
         return _whole(_sum(totals for _, totals, _, _, _ in self._resources()))
 
     def available_resources(self) -> dict[str, float]:
-        return {name: n for name, n in _whole(_sum(free for _, _, free, _, _ in self._resources())).items() if n > 0}
+        return {
+            name: n
+            for name, n in _whole(_sum(free for _, _, free, _, _ in self._resources())).items()
+            if n > 0
+        }
 
     def context(self) -> dict[str, Any]:
         """Ids as hex strings, None where they do not apply."""
@@ -211,7 +217,9 @@ def init(
     with _starting:
         if _current is not None:
             if threading.current_thread() is threading.main_thread() or address is not None:
-                raise RuntimeError("nbray is initialized already; shutdown() ends it, ignore_reinit_error=True says so only")
+                raise RuntimeError(
+                    "nbray is initialized already; shutdown() ends it, ignore_reinit_error=True says so only"
+                )
             return _current
         _current = _start(address, num_cpus, num_gpus, resources, labels, namespace, env_vars, log_to_driver)
         return _current
@@ -341,4 +349,3 @@ def _memory() -> int:
         return min(total, int(text)) if text != "max" else total
     except (OSError, ValueError):
         return total
-

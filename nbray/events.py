@@ -100,7 +100,13 @@ class NodeChanged(NamedTuple):
 
 
 Event: TypeAlias = (
-    TaskSubmitted | TaskDispatched | TaskFinished | ProcessChanged | ActorChanged | ObjectChanged | NodeChanged
+    TaskSubmitted
+    | TaskDispatched
+    | TaskFinished
+    | ProcessChanged
+    | ActorChanged
+    | ObjectChanged
+    | NodeChanged
 )
 
 # Raw events carry these numbers. Task and object ids are (owner id as bytes, sequence number) there, formatted only
@@ -131,7 +137,7 @@ def record(raw: RawEvent) -> Event:
     if kind == TASK_FINISHED:
         _, time, owner, sequence, state, started, duration, process, error = raw
         return TaskFinished(time, _object(owner, sequence), state, started, duration, _hex(process), error)
-    fields = [_hex(field) for field in raw[1:]]
+    fields: list[Any] = [_hex(field) for field in raw[1:]]
     if kind == PROCESS:
         return ProcessChanged(*fields)
     if kind == ACTOR:

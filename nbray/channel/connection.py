@@ -40,7 +40,9 @@ class Connection:
         "peer", "on_message", "on_close", "context", "open", "closed", "deadline", "error",
     )  # fmt: skip
 
-    def __init__(self, reactor: Reactor, sock: socket.socket, *, connector: bool, connecting: bool, deadline: float) -> None:
+    def __init__(
+        self, reactor: Reactor, sock: socket.socket, *, connector: bool, connecting: bool, deadline: float
+    ) -> None:
         self._reactor = reactor
         self._socket = sock
         self.fd = sock.fileno()
@@ -175,7 +177,11 @@ class Connection:
         try:
             kind, (process, node, unix, tcp) = message
             valid = (
-                kind == HELLO and type(process) is bytes and type(node) is bytes and type(unix) is str and type(tcp) is str
+                kind == HELLO
+                and type(process) is bytes
+                and type(node) is bytes
+                and type(unix) is str
+                and type(tcp) is str
             )
         except (ValueError, TypeError):
             valid = False

@@ -27,7 +27,9 @@ class _Selectors:
 
     @staticmethod
     def _mask(events: int) -> int:
-        return (selectors.EVENT_READ if events & READ else 0) | (selectors.EVENT_WRITE if events & WRITE else 0)
+        return (selectors.EVENT_READ if events & READ else 0) | (
+            selectors.EVENT_WRITE if events & WRITE else 0
+        )
 
     def register(self, fd: int, events: int) -> None:
         self._selector.register(fd, self._mask(events))
@@ -40,12 +42,15 @@ class _Selectors:
 
     def poll(self, timeout: float) -> list[tuple[int, int]]:
         return [
-            (key.fd, (READ if mask & selectors.EVENT_READ else 0) | (WRITE if mask & selectors.EVENT_WRITE else 0))
+            (
+                key.fd,
+                (READ if mask & selectors.EVENT_READ else 0) | (WRITE if mask & selectors.EVENT_WRITE else 0),
+            )
             for key, mask in self._selector.select(None if timeout < 0 else timeout)
         ]
 
     def fileno(self) -> int:
-        fileno: int = self._selector.fileno()  # type: ignore[attr-defined]
+        fileno: int = self._selector.fileno()
         return fileno
 
     def close(self) -> None:

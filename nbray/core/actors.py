@@ -1,7 +1,8 @@
 """The caller's machine for one actor: order, epochs, retries.
 
-Calls of one caller go in the order of ``submit``, also while an earlier call's argument is pending. What was sent when the actor's
-process died may have run, so it is sent again only if the call has retries; what was not sent waits for the next epoch.
+Calls of one caller go in the order of ``submit``, also while an earlier call's argument is pending. What was sent when
+the actor's process died may have run, so it is sent again only if the call has retries; what was not sent waits for
+the next epoch.
 
     state       means                                           calls
     pending     being created                                   queue

@@ -40,7 +40,20 @@ class Lane:
     ``calls`` are those sent and not answered, in the order of sending. ``peer`` is the shell's connection.
     """
 
-    __slots__ = ("lease", "spec", "peer", "calls", "load", "blocked", "recalling", "since", "granted", "known", "gone", "idle")
+    __slots__ = (
+        "lease",
+        "spec",
+        "peer",
+        "calls",
+        "load",
+        "blocked",
+        "recalling",
+        "since",
+        "granted",
+        "known",
+        "gone",
+        "idle",
+    )
 
     def __init__(self, lease: int, spec: Spec, peer: Any, now: float) -> None:
         self.lease = lease

@@ -27,7 +27,17 @@ class Entry:
         guard: kept alive as long as the entry.
     """
 
-    __slots__ = ("sequence", "owner_id", "owner", "ready", "failed", "value", "callbacks", "guard", "__weakref__")
+    __slots__ = (
+        "sequence",
+        "owner_id",
+        "owner",
+        "ready",
+        "failed",
+        "value",
+        "callbacks",
+        "guard",
+        "__weakref__",
+    )
 
     def __init__(self, owner_id: ProcessId, sequence: int, owner: Address | None = None) -> None:
         self.sequence = sequence

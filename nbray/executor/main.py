@@ -1,7 +1,7 @@
 """An executor: a lane or an actor. Its main thread reads calls, runs user code, and answers each call before the next.
 
-While user code runs for long, the background thread of ``channel/leader.py`` serves the sockets: it takes calls in, gives queued ones
-back, answers for what this process owns.
+While user code runs for long, the background thread of ``channel/leader.py`` serves the sockets: it takes calls in, gives
+queued ones back, answers for what this process owns.
 """
 
 from __future__ import annotations
@@ -124,8 +124,9 @@ class Executor:
             self.control.send((m.READY, boot.number, os.getpid(), tuple(owner.address)))
         self._last: Connection | None = None
         self._events_sent = 0
-        sys.stdout = Lines(1, self._print)  # type: ignore[assignment]
-        sys.stderr = Lines(2, self._print)  # type: ignore[assignment]
+        self._out = Lines(1, self._print)
+        self._err = Lines(2, self._print)
+        sys.stdout, sys.stderr = self._out, self._err
 
     @property
     def current(self) -> Current | None:
@@ -400,7 +401,9 @@ class Executor:
             args = tuple(filled)
         return args, kwargs or {}
 
-    def results(self, result: Any, returns: int, name: str, receiver: Address, sequence: int) -> list[WireValue]:
+    def results(
+        self, result: Any, returns: int, name: str, receiver: Address, sequence: int
+    ) -> list[WireValue]:
         """Wire values for what a call returned; the receiver owns them as ``sequence`` and those after it."""
         if returns == 1:
             if result is None:
@@ -466,10 +469,10 @@ class Executor:
     ) -> None:
         """Send a call's result, after everything that has to be known before it."""
         owner = self.owner
-        if sys.stdout._text:  # type: ignore[attr-defined]
-            sys.stdout.flush()
-        if sys.stderr._text:  # type: ignore[attr-defined]
-            sys.stderr.flush()
+        if self._out.pending:
+            self._out.flush()
+        if self._err.pending:
+            self._err.flush()
         waiting = owner.peers.unacknowledged()
         if waiting:
             self._acknowledged(waiting)

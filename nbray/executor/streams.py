@@ -20,20 +20,20 @@ class Lines(io.TextIOBase):
     def __init__(self, number: int, emit: Callable[[int, str], None]) -> None:
         self._number = number
         self._emit = emit
-        self._text = ""
+        self.pending = ""
 
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        self._text += text
+        self.pending += text
         if "\n" in text:
-            lines, _, self._text = self._text.rpartition("\n")
+            lines, _, self.pending = self.pending.rpartition("\n")
             self._emit(self._number, lines + "\n")
         return len(text)
 
     def flush(self) -> None:
-        if self._text:
-            text, self._text = self._text, ""
+        if self.pending:
+            text, self.pending = self.pending, ""
             self._emit(self._number, text)
 
     def writable(self) -> bool:

@@ -74,7 +74,8 @@ class Node:
 
     def __init__(self, config: NodeConfig) -> None:
         self.config = config._replace(
-            sys_path=tuple(config.sys_path or sys.path),
+            # Programs put paths of other types there, which Python's own imports ignore.
+            sys_path=tuple(entry for entry in config.sys_path or sys.path if isinstance(entry, str)),
             cwd=config.cwd or os.getcwd(),
             keep=config.keep or os.cpu_count() or 1,
         )

@@ -17,7 +17,13 @@ from nbray.core.calls import Call, Function
 from nbray.core.ids import Address
 from nbray.core.messages import Loss
 from nbray.core.ownership import Entry, with_refs
-from nbray.exceptions import ActorDiedError, ActorUnavailableError, ActorUnschedulableError, RayError, RaySystemError
+from nbray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    ActorUnschedulableError,
+    RayError,
+    RaySystemError,
+)
 from nbray.owner.guards import ActorLife, Guard
 from nbray.owner.peers import Target
 from nbray.wire.errors import load_error
@@ -72,7 +78,9 @@ class Actors:
 
     # -- creating --------------------------------------------------------------------------------------------------
 
-    def create(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any) -> Entry:
+    def create(
+        self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any
+    ) -> Entry:
         """Create an actor; answers the entry that lives as long as somebody has a handle."""
         owner = self.owner
         payload, slots, refs, guard = owner.arguments(args, kwargs)
@@ -89,7 +97,19 @@ class Actors:
             call = Call(sequence, function, payload, slots, [], refs, guard, creation, 0, False)
             # Restarts need the arguments again, so they live as long as the actor.
             self._creations[actor_id] = call
-            owner.feed.append((events.ACTOR, time.time(), actor_id, function.name, options.name or "", "pending", 0, b"", ""))
+            owner.feed.append(
+                (
+                    events.ACTOR,
+                    time.time(),
+                    actor_id,
+                    function.name,
+                    options.name or "",
+                    "pending",
+                    0,
+                    b"",
+                    "",
+                )
+            )
             if slots:
                 owner.depend(call)
             if call.ended:
@@ -113,16 +133,22 @@ class Actors:
         slots = []
         for key, entry in call.slots:
             inside = entry.guard.contained if entry.guard is not None else ()
-            slots.append((key, with_refs(entry.value, self._lend(inside)) if inside else entry.value))
+            value: Any = entry.value
+            slots.append((key, with_refs(value, self._lend(inside)) if inside else value))
         options = creation.options
         packed = msgpack.packb(
             (function.name, blob, payload, slots, options.max_concurrency, owner.job, owner.namespace)
         )
-        owner.send_up(
-            ("actor_new", creation.machine.actor_id, options.placing_spec, packed,
-             {"held": options.held_spec, "max_restarts": options.max_restarts, "name": options.name or "",
-              "namespace": options.namespace or "", "class_name": function.name, "handle": self._handle(creation.machine.actor_id, options.meta)})
-        )  # fmt: skip
+        actor_id = creation.machine.actor_id
+        directory = {
+            "held": options.held_spec,
+            "max_restarts": options.max_restarts,
+            "name": options.name or "",
+            "namespace": options.namespace or "",
+            "class_name": function.name,
+            "handle": self._handle(actor_id, options.meta),
+        }
+        owner.send_up(("actor_new", actor_id, options.placing_spec, packed, directory))
 
     def _handle(self, actor_id: bytes, meta: bytes) -> bytes:
         packed: bytes = msgpack.packb((actor_id, tuple(self.owner.address), meta))
@@ -137,7 +163,7 @@ class Actors:
         return tuple(refs)
 
     def _creation_failed(self, machine: ActorCalls, call: Call) -> None:
-        value = next(entry.value for _, entry in call.slots if entry.failed)
+        value: Any = next(entry.value for _, entry in call.slots if entry.failed)
         machine.changed(DEAD, machine.epoch + 1, None, ("init", value[1], 0, 0, ""))
 
     def dropped(self, actor_id: bytes) -> None:
@@ -170,7 +196,13 @@ class Actors:
         return machine
 
     def call(
-        self, entry: Entry, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any, class_name: str
+        self,
+        entry: Entry,
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: Any,
+        class_name: str,
     ) -> list[Any]:
         """Submit a method call; answers its return entries."""
         owner = self.owner
@@ -297,7 +329,17 @@ class Actors:
         if call is not None and machine.state != before:
             process = address[0] if address else b""
             self.owner.feed.append(
-                (events.ACTOR, time.time(), actor_id, call.function.name, "", machine.state, epoch, process, why(reason))
+                (
+                    events.ACTOR,
+                    time.time(),
+                    actor_id,
+                    call.function.name,
+                    "",
+                    machine.state,
+                    epoch,
+                    process,
+                    why(reason),
+                )
             )
         if machine.state == DEAD:
             self._creations.pop(actor_id, None)
@@ -318,10 +360,10 @@ def why(reason: Loss | None) -> str:
     if kind == "init":
         return "its __init__ raised"
     return {
-        "signal": f"its process (pid={pid}) was ended by signal {text}",
+        "signal": f"its process (pid={pid}) was ended by signal {text!s}",
         "exit": f"its process (pid={pid}) ended with exit code {code}",
         "node": "its node is gone",
-        "killed": f"it was killed ({text})" if text else "it was killed",
+        "killed": f"it was killed ({text!s})" if text else "it was killed",
         "dropped": "no handle to it was left",
         "owner": "the process that created it is gone",
     }.get(kind, str(text))
@@ -347,4 +389,3 @@ def actor_error(name: str, dead: bool, reason: Loss | None) -> RayError:
     if reason[4]:
         text += f"\nThe end of its stderr:\n{reason[4]}"
     return ActorDiedError(text)
-

@@ -30,7 +30,9 @@ class Segment:
 
     __slots__ = ("_garbage", "object_id", "node", "name", "size", "serve")
 
-    def __init__(self, garbage: Garbage, object_id: bytes, node: bytes, name: str, size: int, serve: Any) -> None:
+    def __init__(
+        self, garbage: Garbage, object_id: bytes, node: bytes, name: str, size: int, serve: Any
+    ) -> None:
         self._garbage = garbage
         self.object_id = object_id
         self.node = node

@@ -172,7 +172,7 @@ class Owner:
                 return True
             if self.failures != failures:
                 failures = self.failures
-                return any(map(_failed, refs))
+                return any(entry.failed for entry in refs)
             return False
 
         self.peers.fetch(refs)
@@ -184,7 +184,7 @@ class Owner:
             )
         failed = next(compress(refs, map(_failed, refs)), None)
         if failed is not None:
-            self.values.load(failed.value)  # type: ignore[arg-type]
+            self.values.load(failed.value)
 
     def wait(
         self, refs: list[Entry], num_returns: int, timeout: float | None, fetch_local: bool
@@ -201,7 +201,7 @@ class Owner:
                 if completions == self.completions:
                     return False
                 completions = self.completions
-                return sum(map(_ready, refs)) >= num_returns
+                return bool(sum(map(_ready, refs)) >= num_returns)
 
             if fetch_local:
                 self.peers.fetch(refs)
@@ -291,7 +291,9 @@ class Owner:
         payload, guard = self.values.keep(dumped, self.new_id()[1])
         return payload, slots, tuple(dumped.refs), guard
 
-    def submit(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any) -> list[Any]:
+    def submit(
+        self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any
+    ) -> list[Any]:
         """Submit a task; answers its return entries."""
         payload, slots, refs, guard = self.arguments(args, kwargs)
         sequence = next(self._sequences)
@@ -418,7 +420,7 @@ class Owner:
 
     def export(self, entries: Sequence[Entry], receiver: bytes) -> tuple[Any, ...]:
         """Wire refs for ``receiver``; holds of our own entries are counted. See "Holds" in core/DESIGN.md."""
-        refs = []
+        refs: list[tuple[Any, ...]] = []
         for entry in entries:
             oid = entry.id
             self.canonical[oid] = entry

@@ -91,7 +91,9 @@ class Peers:
         if self._to.get(address.process) is connection:
             del self._to[address.process]
         self._owner_died(address.process)
-        self._pulls.lost(connection, ObjectLostError(f"the process that served it is gone ({error or 'closed'})"))
+        self._pulls.lost(
+            connection, ObjectLostError(f"the process that served it is gone ({error or 'closed'})")
+        )
         self.owner.completions += 1
         self.process_gone(address.process)
 
@@ -112,7 +114,9 @@ class Peers:
     def _owner_died(self, process: bytes) -> None:
         orphans = [e for e in list(self.owner.canonical.values()) if e.owner_id == process and not e.ready]
         for entry in orphans:
-            error = OwnerDiedError(f"the process that owned object {entry.id.hex()} is gone, its value with it")
+            error = OwnerDiedError(
+                f"the process that owned object {entry.id.hex()} is gone, its value with it"
+            )
             self.fail_entry(entry, error)
         for request, asked in list(self._asking.items()):
             if asked[0] == process:
@@ -146,7 +150,9 @@ class Peers:
         entry = owner.holds.entry(sequence_of(oid)) or owner.canonical.get(oid)
         if entry is None:
             error = ObjectLostError(f"object {oid.hex()} is gone: its owner has no ref to it any more")
-            connection.send((m.VALUE, oid, (m.ERROR, dump_error(error, "get", os.getpid(), owner.node.hex()))))
+            connection.send(
+                (m.VALUE, oid, (m.ERROR, dump_error(error, "get", os.getpid(), owner.node.hex())))
+            )
         elif entry.ready:
             self._answer(connection, entry)
         else:
@@ -333,7 +339,9 @@ class Peers:
             with owner.lock:
                 self._pulls.leave(incoming)
         error = incoming.error
-        if isinstance(error, ObjectLostError) or not os.path.exists(os.path.join(owner.values.store_dir, copy_name(oid))):
+        if isinstance(error, ObjectLostError) or not os.path.exists(
+            os.path.join(owner.values.store_dir, copy_name(oid))
+        ):
             raise lost_with_node(oid, node) from error
         if error is not None:
             raise error

@@ -38,7 +38,12 @@ class Values:
     """
 
     def __init__(
-        self, node: bytes, store_dir: str, serve: Address, garbage: Garbage, stored: Callable[[bytes, int], None]
+        self,
+        node: bytes,
+        store_dir: str,
+        serve: Address,
+        garbage: Garbage,
+        stored: Callable[[bytes, int], None],
     ) -> None:
         self.node = node
         self.store_dir = store_dir
@@ -47,7 +52,9 @@ class Values:
         self._stored = stored
         self.localize: Callable[[WireValue], WireValue] | None = None
 
-    def keep(self, dumped: Dumped, object_id: ObjectId, *, own: bool = True) -> tuple[WireValue, Guard | None]:
+    def keep(
+        self, dumped: Dumped, object_id: ObjectId, *, own: bool = True
+    ) -> tuple[WireValue, Guard | None]:
         """The wire value, without refs (they are in the guard), and what keeps it alive.
 
         Args:
@@ -82,7 +89,7 @@ class Values:
         """The guard of a SHARED value's file, for its owner."""
         return Segment(self._garbage, value[1], value[2], value[3], value[4], value[6])
 
-    def load(self, value: WireValue) -> Any:
+    def load(self, value: Any) -> Any:
         """The Python object. A failure is raised."""
         if type(value) is bytes:
             return load(value)
@@ -98,9 +105,8 @@ class Values:
         raise load_error(value[1])
 
     @staticmethod
-    def error(value: WireValue) -> BaseException:
+    def error(value: Any) -> BaseException:
         """The exception in a failure."""
-        assert type(value) is tuple and value[0] == ERROR
         return load_error(value[1])
 
 

@@ -118,8 +118,8 @@ class PlacementPlugin(SchedulerPlugin):
         self.placement.remove_node(node, f"node {node.hex()[:8]} ({worker}) is gone")
         for process in self._homes.pop(worker, set()):
             self._process_gone(process)
-        self._tell_drivers(("node", node, "down", (), None))
         self._settle()
+        self._tell_drivers(("node", node, "down", (), None))
 
     def _process_gone(self, process: ProcessId) -> None:
         self._drivers.pop(process, None)

@@ -28,7 +28,7 @@ _unpack_length = _LENGTH.unpack_from
 
 def encode(message: Message) -> bytes:
     """One frame. Not to be called by two threads at once (the packer keeps a buffer)."""
-    body = _pack(message)
+    body: bytes = _pack(message)
     return _pack_length(len(body)) + body
 
 
@@ -39,7 +39,9 @@ def decode_body(body: Any) -> Message:
     except Exception as error:  # msgpack raises ValueError, its own errors, RecursionError ...
         raise ProtocolError(f"undecodable frame of {len(body)} bytes: {error}") from None
     if type(message) is not tuple or not message or type(message[0]) is not int:
-        raise ProtocolError(f"a frame must hold an array that starts with its kind, not {type(message).__name__}")
+        raise ProtocolError(
+            f"a frame must hold an array that starts with its kind, not {type(message).__name__}"
+        )
     return message
 
 
