@@ -263,11 +263,6 @@ class ActorClass(Generic[C]):
     remote: Callable[..., ActorHandle[C]]
 
     def __init__(self, exported: Exported, given: Mapping[str, Any]) -> None:
-        if not isinstance(exported, Exported):
-            raise TypeError(
-                "Inheriting from an actor class is not possible. Inherit from the plain class instead and make both actor "
-                "classes with remote(...)."
-            )
         functools.update_wrapper(self, exported.target, updated=())
         self._exported = exported
         self._given = given
@@ -329,6 +324,12 @@ class ActorClass(Generic[C]):
         name = self._exported.name
         raise TypeError(
             f"Actors cannot be instantiated directly. Instead of '{name}()', use '{name}.remote()'."
+        )
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> NoReturn:
+        raise TypeError(
+            f"Inheriting from the actor class {self._exported.name} is not possible. Inherit from a plain class and make "
+            "actor classes of both with remote(...)."
         )
 
     def __getattr__(self, name: str) -> Any:

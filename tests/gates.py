@@ -1,0 +1,64 @@
+"""Order between a test and what it started in other processes, by events: gates, and marks that things leave."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+#: Seconds after which something that should happen does not any more.
+LIMIT = 30.0
+
+
+def until(condition, limit: float = LIMIT) -> None:
+    """Return once ``condition()`` is true; fail after ``limit`` seconds."""
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.002)
+
+
+class Gate:
+    """Closed until ``open()``. Processes that ``wait()`` at it are counted."""
+
+    def __init__(self, directory: Path, name: str = "gate") -> None:
+        self.path = str(directory / name)
+        os.mkdir(self.path)
+
+    def wait(self, limit: float = LIMIT) -> None:
+        """Stand at the gate until it is open."""
+        Marks.leave(self.path, "came")
+        until(lambda: os.path.exists(f"{self.path}/open"), limit)
+
+    def open(self) -> None:
+        Path(f"{self.path}/open").touch()
+
+    def came(self) -> int:
+        """How many have come to the gate so far."""
+        return sum(name.startswith("came") for name in os.listdir(self.path))
+
+    def until_came(self, count: int = 1) -> None:
+        until(lambda: self.came() >= count)
+
+
+class Marks:
+    """Counts what happened, across processes and crashes."""
+
+    def __init__(self, directory: Path, name: str = "marks") -> None:
+        self.path = str(directory / name)
+        os.mkdir(self.path)
+
+    @staticmethod
+    def leave(directory: str, name: str) -> None:
+        Path(f"{directory}/{name}-{os.getpid()}-{time.monotonic_ns()}").touch()
+
+    def mark(self, name: str = "ran") -> None:
+        self.leave(self.path, name)
+
+    def count(self, name: str = "ran") -> int:
+        return sum(found.startswith(f"{name}-") for found in os.listdir(self.path))
+
+    def pids(self, name: str = "ran") -> list[int]:
+        """Of the processes that left marks, in order."""
+        found = [entry.split("-") for entry in os.listdir(self.path) if entry.startswith(f"{name}-")]
+        return [int(pid) for _, pid, _ in sorted(found, key=lambda parts: int(parts[2]))]
