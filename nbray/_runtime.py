@@ -266,7 +266,6 @@ def _start(
             store_dir=store_dir,
             secret=secret,
             env=tuple(sorted((env_vars or {}).items())),
-            entry="nbray._executor:run",
         )
         if attached:
             pools.append(existing.attach(address, owner.address, config, owner.notice))

@@ -25,6 +25,7 @@ from typing import IO, Any
 
 from nbray.cluster.loop import LoopThread
 from nbray.core.ids import new_node_id
+from nbray.executor.boot import ENTRY
 
 __all__ = ["Cluster", "NodeHandle"]
 
@@ -143,7 +144,7 @@ class Cluster:
             "resources": {"CPU": num_cpus, "GPU": num_gpus, **(resources or {})},
             "labels": dict(labels or {}),
             "host": "127.0.0.1",
-            "entry": "nbray._runtime:run_executor",
+            "entry": ENTRY,
             "sys_path": sys.path,
             "cwd": os.getcwd(),
         }

@@ -12,7 +12,7 @@ import msgpack
 
 from nbray.core.ids import Address
 
-ENTRY = "nbray.executor.main:run"
+ENTRY = "nbray._executor:run"
 
 # --- node agent -> template ---------------------------------------------------------------------------------
 BE_TEMPLATE = 1  # packed boot: the first frame of a template
