@@ -410,4 +410,4 @@ class ReadersNeverSeeAnotherObject(RuleBasedStateMachine):
 
 
 TestReadersNeverSeeAnotherObject = ReadersNeverSeeAnotherObject.TestCase
-TestReadersNeverSeeAnotherObject.settings = settings(max_examples=30, deadline=None)
+TestReadersNeverSeeAnotherObject.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
