@@ -54,7 +54,8 @@ class NodeAgent(WorkerPlugin):
         self.totals = totals
         self.labels = dict(labels or {})
         self._held: dict[int, asyncio.Event] = {}
-        self._early: dict[int, None] = {}  # ended before their task began; the oldest first
+        self._over: set[int] = set()  # ended by themselves: placement's order to end them is on its way
+        self._early: dict[int, None] = {}  # ended by order before their task began; the oldest first
 
     def setup(self, worker: Any) -> None:
         self._worker = worker
@@ -83,12 +84,15 @@ class NodeAgent(WorkerPlugin):
                 self._report(streams.GRANTED, lease, tuple(address))
                 await ended.wait()
         except StartError as error:
-            self._report(streams.REFUSED, lease, error.loss)
+            self._refuse(lease, error.loss)
         except Exception as error:
             logger.exception("lease %s could not be served", lease)
-            self._report(streams.REFUSED, lease, ("exit", repr(error), 0, 0, ""))
-        finally:
-            del self._held[lease]
+            self._refuse(lease, ("exit", repr(error), 0, 0, ""))
+
+    def _refuse(self, lease: int, loss: Loss) -> None:
+        if self._held.pop(lease, None) is not None:
+            self._over.add(lease)
+            self._report(streams.REFUSED, lease, loss)
 
     # --- orders ----------------------------------------------------------------------------------------------------
     def _heard(self, message: Message) -> None:
@@ -104,14 +108,16 @@ class NodeAgent(WorkerPlugin):
             logger.exception("could not carry out %r", message[:1])
 
     def _end(self, lease: int, kill: bool) -> None:
-        ended = self._held.get(lease)
-        if ended is None:
+        ended = self._held.pop(lease, None)
+        if ended is not None:
+            ended.set()
+            self.node.end_lane(lease, kill)
+        elif lease in self._over:
+            self._over.remove(lease)
+        else:
             self._early[lease] = None
             if len(self._early) > 1000:  # of tasks that Dask dropped before they began
                 del self._early[next(iter(self._early))]
-            return
-        ended.set()
-        self.node.end_lane(lease, kill)
 
     # --- reports ---------------------------------------------------------------------------------------------------
     def _hosted(self, actor: bytes, epoch: int, address: Address, failure: bytes | None) -> None:
@@ -119,7 +125,8 @@ class NodeAgent(WorkerPlugin):
 
     def _exited(self, lease: int | None, process: bytes, loss: Loss) -> None:
         self._report(streams.EXITED, lease, process, loss)
-        if lease is not None and (ended := self._held.get(lease)) is not None:
+        if lease is not None and (ended := self._held.pop(lease, None)) is not None:
+            self._over.add(lease)
             ended.set()
 
     def _report(self, *report: Any) -> None:
