@@ -37,6 +37,7 @@ from nbray.executor.node_config import NodeConfig, StartError
 from nbray.executor.pool import IdlePool, Shape, shape_of
 from nbray.executor.record import Record
 from nbray.executor.template_link import TemplateLink
+from nbray.owner.serving import StoreServer
 
 __all__ = ["Node", "NodeConfig", "StartError"]
 
@@ -67,8 +68,6 @@ class Node:
         on_hosted: (actor id, epoch, address, None or pickled failure) an actor's ``__init__`` has ended.
         on_exit: (lease id or None, process id, loss) an executor is gone. Not called for those that never were ready, whose
             ``lane`` or ``host`` raises, nor after ``close``.
-        on_message: (connection, message) whatever else comes: objects' traffic of executors, and of peers elsewhere. Of an
-            executor, ``connection.peer.process`` says which.
         reactor: the node agent's sockets.
     """
 
@@ -82,7 +81,7 @@ class Node:
         self.on_up: Callable[[bytes, Message], None] = _ignore
         self.on_hosted: Callable[[bytes, int, Address, bytes | None], None] = _ignore
         self.on_exit: Callable[[int | None, bytes, Loss], None] = _ignore
-        self.on_message: Callable[[Connection, Message], None] = _ignore
+        self._store = StoreServer(config.store_dir)
         self.reactor = Reactor(Address(new_process_id(), config.node_id, "", ""), config.secret)
         self.reactor.on_accept = self._accepted
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -312,7 +311,7 @@ class Node:
             if kind == messages.READY:
                 self._is_ready(connection, message)
             else:
-                self.on_message(connection, message)
+                self._asked(connection, message)
         elif kind == messages.UP:
             self.on_up(executor.process, message[1])
         elif kind == messages.HOSTED:
@@ -323,7 +322,14 @@ class Node:
             executor.leaving = str(message[1])
             self._pool.discard(executor.number)
         else:
-            self.on_message(connection, message)
+            self._asked(connection, message)
+
+    def _asked(self, connection: Connection, message: Message) -> None:
+        """The traffic of large objects, with processes here and on other nodes."""
+        if message[0] == messages.PULL:
+            self._store.asked(connection, message)
+        elif message[0] == messages.FREE:
+            self._store.freed(connection, message)
 
     def _is_ready(self, connection: Connection, message: Message) -> None:
         _, number, pid, address = message

@@ -19,7 +19,8 @@ from nbray.core.ownership import Entry, complete
 from nbray.exceptions import NodeDiedError, ObjectLostError, OwnerDiedError
 from nbray.owner.guards import DROP_HOLD, DROP_SEGMENT, Guard, Hold
 from nbray.store import segments
-from nbray.store.transfer import Incoming, Outgoing, Pulls
+from nbray.owner.serving import StoreServer
+from nbray.store.transfer import Incoming, Pulls
 from nbray.wire.errors import dump_error
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Peers:
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
+        self._store_server = StoreServer(owner.values.store_dir)
         self.handlers: dict[int, Handler] = {
             m.RESULT: owner.result,
             m.RETURNED: self._returned,
@@ -46,9 +48,9 @@ class Peers:
             m.HOLD: self._hold_asked,
             m.HOLD_OK: self._hold_ok,
             m.RELEASE: self._release,
-            m.PULL: self._pull_asked,
+            m.PULL: self._store_server.asked,
             m.CHUNK: self._chunk,
-            m.FREE: self._free,
+            m.FREE: self._store_server.freed,
             m.COPIED: self._copied,
             m.OUTPUT: self._output,
             m.EVENTS: self._events,
@@ -58,7 +60,6 @@ class Peers:
         self._requests = itertools.count(1)
         self._asking: dict[int, tuple[Any, ...]] = {}
         self._pulls = Pulls(owner.values.store_dir)
-        self._pull_server = PullServer(owner.values.store_dir)
         self._copies: dict[bytes, list[Address]] = {}
 
     # -- connections -----------------------------------------------------------------------------------------------
@@ -300,10 +301,6 @@ class Peers:
                 self.to(address).send((m.FREE, [(oid, copy_name(oid))]))
         owner.feed.append((events.OBJECT, time.time(), oid, "freed", size, node))
 
-    def _free(self, connection: Connection, message: Message) -> None:
-        for _, name in message[1]:
-            segments.remove_segment(self.owner.values.store_dir, name)
-
     def _copied(self, connection: Connection, message: Message) -> None:
         _, oid, _, serve = message
         entry = self.owner.holds.entry(sequence_of(oid)) or self.owner.canonical.get(oid)
@@ -346,9 +343,6 @@ class Peers:
         if error is not None:
             raise error
         return here
-
-    def _pull_asked(self, connection: Connection, message: Message) -> None:
-        self._pull_server.asked(connection, message)
 
     def _chunk(self, connection: Connection, message: Message) -> None:
         incoming, asks = self._pulls.receive(message)
@@ -399,27 +393,6 @@ class Target:
     def __init__(self, process: bytes, machine: Any) -> None:
         self.process = process
         self.machine = machine
-
-
-class PullServer:
-    """Sends files of a node's store to processes of other nodes; owners and node agents have one each."""
-
-    def __init__(self, store_dir: str) -> None:
-        self._store_dir = store_dir
-        self._outgoing: dict[tuple[Connection, int], Outgoing] = {}
-
-    def asked(self, connection: Connection, message: Message) -> None:
-        """PULL: one more range of a file."""
-        key = (connection, message[1])
-        for stale in [key for key in self._outgoing if key[0].closed]:
-            del self._outgoing[stale]
-        transfer = self._outgoing.get(key)
-        if transfer is None:
-            transfer = self._outgoing[key] = Outgoing(message, self._store_dir)
-        for answer in transfer.receive(message):
-            connection.send(answer)
-        if transfer.finished:
-            del self._outgoing[key]
 
 
 def copy_name(oid: bytes) -> str:
