@@ -627,6 +627,7 @@ class Owner:
                     self.fail_with(call, crash_error(call.function.name, None))
                 self.send_up(("give", lease))  # only the connection broke
             self.carry_out()
+        self.values.tick()
         self.feed.trim()
 
     def close(self) -> None:

@@ -291,7 +291,7 @@ class Peers:
     def _drop_segment(self, oid: bytes, node: bytes, name: str, size: int, serve: Any) -> None:
         owner = self.owner
         if node == owner.node:
-            segments.remove_segment(owner.values.store_dir, name)
+            owner.values.drop(name)
         elif node not in owner.dead_nodes:
             self.to(Address(*serve)).send((m.FREE, [(oid, name)]))
         for address in self._copies.pop(oid, ()):

@@ -11,6 +11,7 @@ from nbray.core.ownership import Entry, refs_in, with_refs
 from nbray.exceptions import SerializationError
 from nbray.owner.guards import Garbage, Guard, Segment
 from nbray.store import segments
+from nbray.store.pool import Pool
 from nbray.wire.errors import load_error
 from nbray.wire.explain import explain_unpicklable
 from nbray.wire.pickling import Dumped, dump, load
@@ -50,6 +51,8 @@ class Values:
         self.serve = serve
         self._garbage = garbage
         self._stored = stored
+        self._pool = Pool(store_dir)
+        self._written = False
         self.localize: Callable[[WireValue], WireValue] | None = None
 
     def keep(
@@ -73,7 +76,8 @@ class Values:
             if not refs:
                 return value, None
         else:
-            made = segments.write_segment(self.store_dir, object_id, data, buffers)
+            made = self._pool.write(object_id, data, buffers)
+            self._written = True
             value = (SHARED, object_id, self.node, made.name, made.size, made.layout, tuple(self.serve), ())
             guard = Guard()
             if own:
@@ -84,6 +88,19 @@ class Values:
         guard = Guard()
         guard.contained = tuple(refs)
         return value, guard
+
+    def drop(self, name: str) -> None:
+        """A segment of this node was given up. A process that writes others will write them into its file."""
+        if self._written:
+            self._pool.give_back(name)
+        else:
+            segments.remove_segment(self.store_dir, name)
+
+    def tick(self) -> None:
+        """Files that wait to be written again are memory: without a write for a second or two, they go."""
+        if not self._written:
+            self._pool.trim(0)
+        self._written = False
 
     def segment(self, value: Any) -> Segment:
         """The guard of a SHARED value's file, for its owner."""
