@@ -65,7 +65,7 @@ def attach(
         RaySystemError: a worker could not become a node, the secret is not the cluster's, or as ``secret_of``.
     """
     node = Node(config)
-    thread = LoopThread("nbray-pool", first=node.start_template)
+    thread = LoopThread("nbray-pool")
     pool = Pool(thread, node, on_message)
     try:
         thread.call(_attach(pool, cluster, driver, on_lost))
@@ -77,6 +77,7 @@ def attach(
 
 async def _attach(pool: Pool, cluster: Any, driver: Address, on_lost: Callable[[str], None]) -> None:
     pool.on_close("the node", pool.node.close)
+    pool.node.start_template()
     client = await _connect(cluster)
     pool.on_close("the client", client.close)
     config = pool.node.config

@@ -51,8 +51,7 @@ def start_local(
         OSError: the node's directories or processes cannot be made.
     """
     node = Node(config)
-    # The template imports in a process of its own while this one imports distributed.
-    thread = LoopThread("nbray-pool", first=node.start_template)
+    thread = LoopThread("nbray-pool")
     pool = Pool(thread, node, on_message)
     try:
         thread.call(_start(pool, thread, process, resources, labels or {}))
@@ -70,6 +69,7 @@ async def _start(
     labels: Mapping[str, str],
 ) -> None:
     pool.on_close("the node", pool.node.close)
+    pool.node.start_template()  # it imports in a process of its own while this one imports distributed
 
     from nbray.cluster import quiet
     from nbray.scheduling.agent import NodeAgent

@@ -12,27 +12,15 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """Runs until ``stop``. A daemon: an interpreter that ends does not wait for it.
+    """Runs until ``stop``. A daemon: an interpreter that ends does not wait for it."""
 
-    Args:
-        first: called on the thread before anything else, also before the loop is there. What it raises, the constructor raises.
-    """
-
-    def __init__(self, name: str, first: Callable[[], None] = lambda: None) -> None:
-        self._ready: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
-        self._thread = threading.Thread(target=self._run, args=(first,), name=name, daemon=True)
+    def __init__(self, name: str) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, args=(self.loop,), name=name, daemon=True)
         self._thread.start()
-        self.loop = self._ready.result()
 
-    def _run(self, first: Callable[[], None]) -> None:
-        try:
-            first()
-            loop = asyncio.new_event_loop()
-        except BaseException as error:
-            self._ready.set_exception(error)
-            return
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
-        loop.call_soon(self._ready.set_result, loop)
         try:
             loop.run_forever()
         finally:

@@ -198,7 +198,9 @@ class ActorDirectory:
         record = self._current(actor, epoch)
         if record is None:
             return
-        if loss[0] in ("init", "killed", "infeasible"):
+        if record.dropped and loss[0] in ("exit", "killed"):
+            self._die(record, ("dropped", "nobody has a handle to it any more", *loss[2:]))
+        elif loss[0] in ("init", "killed", "infeasible"):
             self._die(record, loss)
         else:
             self._fall(record, loss)
@@ -256,10 +258,7 @@ class ActorDirectory:
     def _fall(self, record: Record, loss: Loss) -> None:
         """The incarnation is lost: restart or die."""
         record.address = None
-        if record.dropped:
-            self._die(record, ("dropped", "nobody has a handle to it any more", *loss[2:]))
-            return
-        if 0 <= record.max_restarts <= record.restarts:
+        if record.dropped or 0 <= record.max_restarts <= record.restarts:
             self._die(record, loss)
             return
         delay = min(FIRST * 2 ** (record.streak - 1), LONGEST) if record.streak else 0.0

@@ -187,6 +187,12 @@ def test_a_dropped_actor_is_retired_and_not_restarted(alive: World) -> None:
     assert (state, reason[0]) == ("dead", "dropped")
 
 
+def test_a_dropped_actor_that_crashes_says_so(alive: World) -> None:
+    alive.machine.drop(ACTOR)
+    alive.machine.exited(ACTOR, 0, CRASH)
+    assert alive.last() == ("actor", ACTOR, "dead", 0, None, CRASH)
+
+
 def test_an_actor_dropped_before_it_lives_is_retired_once_it_does(world: World) -> None:
     world.new()
     world.machine.drop(ACTOR)

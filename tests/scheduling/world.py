@@ -129,7 +129,7 @@ class World:
     async def until(self, condition: Callable[[], Any]) -> None:
         """Give the loop its turns until something is so."""
         async with asyncio.timeout(TIMEOUT):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0.001)
 
     def tasks(self) -> set[str]:
