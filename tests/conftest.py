@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
 from leaks import KINDS, census, leaks
 
-
-def _pool_is_up() -> bool:
-    nbray = sys.modules.get("nbray")
-    return nbray is not None and bool(getattr(nbray, "is_initialized", bool)())
+import nbray
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +22,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         assert set(marker.args) <= set(KINDS), f"may_leak takes {KINDS}, not {marker.args}"
         assert marker.kwargs.get("why"), "may_leak wants a reason: why=..."
         allowed.update(marker.args or KINDS)
-    pool = _pool_is_up()
+    pool = nbray.is_initialized()
     before = census()
     yield
     left = leaks(before, frozenset(allowed), pool=pool)
@@ -37,8 +33,6 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ModuleType]:
     """nbray with a local pool of 2 CPUs, for all tests of the module; afterwards nothing of it may be left."""
-    import nbray
-
     before = census()
     nbray.init(num_cpus=2)
     yield nbray

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -105,7 +106,7 @@ def _descendants(before: frozenset[int], pool: bool) -> list[psutil.Process]:
                 between = parents[: parents.index(os.getpid())]
                 if not (pool and before.intersection(between)):
                     found.append(process)
-            elif process.environ().get(_MARK) == os.environ[_MARK]:
+            elif _is_ours(process):
                 found.append(process)
         except psutil.Error:
             pass  # it has just ended, or belongs to somebody else
@@ -142,23 +143,39 @@ def _files() -> set[str]:
 
 
 def _is_others(path: str) -> bool:
-    """Whether a process that this one did not start has it open, mapped or listens there: another session on this machine."""
+    """Whether it belongs, or may belong, to another session on this machine: somebody's notebook, or another run of the tests.
+
+    A name that tells its maker's pid (nbray-PID-...) settles it. Otherwise nobody can be blamed while other sessions live.
+    """
+    maker = re.match(r"nbray-(\d+)-", os.path.basename(path))
+    if maker is None:
+        return _others_live()
+    try:
+        return not _is_ours(psutil.Process(int(maker[1])))
+    except psutil.Error:
+        return False  # it is dead, its directory is not
+
+
+def _is_ours(process: psutil.Process) -> bool:
+    return process.pid == os.getpid() or bool(process.environ().get(_MARK) == os.environ[_MARK])
+
+
+def _others_live() -> bool:
+    """Whether a process that this one did not start listens in a directory of nbray's, or works there."""
     sockets = set()
     with open("/proc/net/unix", encoding="utf-8") as lines:
         for line in lines:
             fields = line.split()
-            if len(fields) > 7 and fields[7].startswith(path):
+            if len(fields) > 7 and "/nbray" in fields[7]:
                 sockets.add(f"socket:[{fields[6]}]")
     for process in psutil.process_iter():
         try:
-            if process.pid == os.getpid() or process.environ().get(_MARK) == os.environ[_MARK]:
+            if _is_ours(process):
                 continue
-            fds = Path(f"/proc/{process.pid}/fd")
-            targets = {os.readlink(fd) for fd in fds.iterdir()} | {process.cwd()}
-            if targets & sockets or any(target.startswith(path) for target in targets):
+            if "/nbray-" in process.cwd():
                 return True
-            if path in Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8"):
+            if sockets & {os.readlink(fd) for fd in Path(f"/proc/{process.pid}/fd").iterdir()}:
                 return True
         except (psutil.Error, OSError):
-            continue
+            continue  # it has just ended, or belongs to another user
     return False
