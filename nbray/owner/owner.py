@@ -142,6 +142,8 @@ class Owner:
     def put(self, value: Any) -> Entry:
         """Store a value; answers its entry, ready."""
         dumped = pickled(value, "the value")
+        if self.garbage:
+            self.collect()  # what was dropped makes room for this one, and its file may be written over
         sequence = next(self._sequences)
         entry = self.entry_type(self.process, sequence)
         entry.value, entry.guard = self.values.keep(dumped, object_id(self.process, sequence))
@@ -288,6 +290,8 @@ class Owner:
         return self._payload(pickled((tuple(plain), named or None), "the arguments"), tuple(slots))
 
     def _payload(self, dumped: Any, slots: tuple[Any, ...]) -> tuple[Any, ...]:
+        if self.garbage:
+            self.collect()
         payload, guard = self.values.keep(dumped, self.new_id()[1])
         return payload, slots, tuple(dumped.refs), guard
 
@@ -600,20 +604,24 @@ class Owner:
 
     def flush(self) -> None:
         """Send what was held back, give back what was dropped, run put-off callbacks. No lock held."""
-        if self.actors.unsent or self.garbage:
+        if self.actors.unsent:
             with self.lock:
-                if self.closed:
-                    return
                 self.actors.flush()
-                if self.garbage:
-                    self.peers.collect()
-                    self.carry_out()
+        if self.garbage:
+            self.collect()
         while self.deferred:
             try:
                 callback = self.deferred.popleft()
             except IndexError:
                 return
             callback()
+
+    def collect(self) -> None:
+        """Give back what was dropped."""
+        with self.lock:
+            if not self.closed:
+                self.peers.collect()
+                self.carry_out()
 
     def tick(self) -> None:
         """Once a second or so."""

@@ -214,7 +214,7 @@ def test_duplicates_in_wait_are_a_value_error():
 
 @pytest.mark.parametrize("count", [0, -1, 3])
 def test_a_count_out_of_range_is_a_value_error(count):
-    with pytest.raises(ValueError, match="num_returns|number"):
+    with pytest.raises(ValueError, match=r"num_returns|number"):
         nbray.wait([nbray.put(1), nbray.put(2)], num_returns=count)
 
 

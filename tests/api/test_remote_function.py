@@ -197,14 +197,14 @@ def test_coroutine_functions_are_refused_as_tasks():
 
 def test_unknown_options_are_refused_where_they_are_written():
     for use in (nbray.remote, add.options, Counter.options):
-        with pytest.raises(ValueError, match="'num_cpu'.*'num_cpus'"):
+        with pytest.raises(ValueError, match=r"'num_cpu'.*'num_cpus'"):
             use(num_cpu=1)
     with pytest.raises(ValueError, match="max_restarts"):
         nbray.remote(max_restarts=1)(lambda: None)
 
 
 def test_unknown_options_of_methods_are_refused():
-    with pytest.raises(ValueError, match="'num_return'.*'num_returns'"):
+    with pytest.raises(ValueError, match=r"'num_return'.*'num_returns'"):
         nbray.method(num_return=1)
 
 
@@ -259,4 +259,4 @@ def test_all_lists_just_the_public_names():
     for name in nbray.__all__:
         assert getattr(nbray, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):
-        nbray.nonsense  # noqa: B018
+        nbray.nonsense

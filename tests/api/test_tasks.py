@@ -1,9 +1,12 @@
 """Tasks on a local pool."""
 
 import os
+import random
+import sys
 import threading
 
 import pytest
+from gates import Gate, Marks, until
 
 import nbray
 
@@ -82,8 +85,6 @@ def test_arguments_are_what_they_were_at_the_call():
 
 
 def test_a_pending_argument_delays_only_its_own_task(tmp_path):
-    from gates import Gate
-
     gate = Gate(tmp_path)
 
     @nbray.remote
@@ -123,8 +124,6 @@ def test_one_return_may_be_a_tuple():
 
 
 def test_a_task_without_returns_runs_and_gives_none(tmp_path):
-    from gates import Marks, until
-
     marks = Marks(tmp_path)
 
     @nbray.remote(num_returns=0)
@@ -171,11 +170,7 @@ def test_environment_variables_of_a_task_hold_for_it_alone():
 def test_executors_share_the_drivers_working_directory_and_path():
     @nbray.remote
     def surroundings():
-        import sys
-
         return os.getcwd(), sys.path
-
-    import sys
 
     cwd, path = nbray.get(surroundings.remote())
     assert cwd == os.getcwd()
@@ -183,14 +178,10 @@ def test_executors_share_the_drivers_working_directory_and_path():
 
 
 def test_random_streams_differ_between_executors(tmp_path):
-    from gates import Gate
-
     gate = Gate(tmp_path)
 
     @nbray.remote
     def draw():
-        import random
-
         gate.wait()
         return random.random()
 
@@ -219,8 +210,6 @@ def test_threads_submit_and_get_at_once():
 
 
 def test_threads_wait_for_the_same_ref(tmp_path):
-    from gates import Gate
-
     gate = Gate(tmp_path)
 
     @nbray.remote

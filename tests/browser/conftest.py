@@ -27,14 +27,6 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PATIENCE = 40_000  # ms; on a loaded machine a kernel alone takes ten seconds to start
 
 # JupyterLab asks on its first start whether it may fetch news, and keeps Chromium's attention with the question.
@@ -184,6 +176,11 @@ class Notebook:
     def command(self, menu: str, item: str) -> None:
         self.page.get_by_role("menuitem", name=menu, exact=True).click()
         self.page.get_by_role("menuitem", name=item, exact=True).click()
+
+    def theme(self, name: str) -> None:
+        self.page.get_by_role("menuitem", name="Settings", exact=True).click()
+        self.page.locator(".lm-Menu-item[data-type=submenu]").filter(has_text="Theme").first.click()
+        self.page.locator(".lm-Menu-item").filter(has_text=name).first.click()
 
     def run_all(self) -> None:
         self.command("Run", "Run All Cells")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from nbconvert import HTMLExporter
 
 SETUP = """
 import os, time, pathlib
@@ -103,3 +104,78 @@ def test_the_graph_moves_while_a_cell_runs_and_tells_of_single_tasks(running, la
     group(notebook, "train_model", done=39, running=0, waiting=0, failed=1).wait_for()
     notebook.shoot("feed-done", notebook.page.locator(".nbray-graph"))
     assert notebook.errors == []
+
+
+def test_it_can_be_read_and_reached_without_a_mouse(running, lab):
+    notebook, page = running, running.page
+    group(notebook, "train_model", running=4).wait_for()
+    target = group(notebook, "score")
+    group(notebook, "train_model").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.dataset.name") == "score"
+    assert "40 tasks, 15 done, 24 waiting, 1 failed" in (target.get_attribute("aria-label") or "")
+    page.keyboard.press("Enter")
+    page.locator(".nbray-panel").get_by_text("ValueError: its argument failed").wait_for()
+    assert target.get_attribute("aria-expanded") == "true"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    page.locator(".nbray-panel").wait_for(state="hidden")
+
+
+def test_it_stays_readable_in_a_narrow_window_and_in_the_dark(running, lab):
+    notebook, page = running, running.page
+    group(notebook, "train_model", running=4).wait_for()
+    group(notebook, "train_model").click()
+    page.locator(".nbray-tasks").wait_for()
+    page.set_viewport_size({"width": 700, "height": 900})  # of which JupyterLab leaves the graph about 500 px
+    page.evaluate("document.querySelector('.nbray-graph').style.width = '400px'")
+    page.wait_for_function(
+        """() => { const svg = document.querySelector('.nbray-svg').getBoundingClientRect();
+                   return svg.width < 400 && svg.height > 400 }"""
+    )
+    notebook.shoot("feed-400px", page.locator(".nbray-graph"))
+    page.set_viewport_size({"width": 1180, "height": 900})
+    page.evaluate("document.querySelector('.nbray-graph').style.width = ''")
+    light = page.evaluate("getComputedStyle(document.querySelector('.nbray-graph')).backgroundColor")
+    notebook.theme("JupyterLab Dark")
+    page.wait_for_function(
+        "light => getComputedStyle(document.querySelector('.nbray-graph')).backgroundColor !== light",
+        arg=light,
+    )
+    notebook.shoot("feed-dark", page.locator(".nbray-graph"))
+    notebook.theme("JupyterLab Light")
+
+
+def test_the_saved_and_the_exported_notebook_show_the_last_picture(running, lab, browser, tmp_path):
+    notebook = running
+    group(notebook, "train_model", running=4).wait_for()
+    (lab.notebooks / "half.gate").touch()
+    notebook.ended(2)
+    group(notebook, "train_model", done=39).wait_for()
+    live = notebook.save()
+    (output,) = live.cells[1].outputs
+    assert 'data-name="train_model" data-done="39"' in output.data["text/html"]
+    assert "39 done" in output.data["text/plain"]
+    assert "application/vnd.jupyter.widget-view+json" in output.data
+
+    notebook.run(3)  # the pool ends
+    notebook.page.locator(".nbray-still").wait_for()
+    group(notebook, "train_model", done=39).wait_for()
+    notebook.shoot("feed-ended", notebook.page.locator(".nbray-graph"))
+    ended = notebook.save()
+    (output,) = ended.cells[1].outputs
+    assert output.data.keys() == {"text/html", "text/plain"}
+
+    for name, saved in (("live", live), ("ended", ended)):
+        exported, _ = HTMLExporter().from_notebook_node(saved)
+        path = tmp_path / f"{name}.html"
+        path.write_text(exported)
+        page = browser.new_page()
+        page.route("http*://**", lambda route: route.abort())  # a reader without a network
+        page.goto(path.as_uri())
+        page.locator('.nbray-graph .nbray-group[data-name="train_model"][data-done="39"]').wait_for()
+        notebook.shoot(f"feed-exported-{name}", page.locator(".nbray-graph"))
+        page.close()
+
+    notebook.page.reload()
+    group(notebook, "train_model", done=39).wait_for()

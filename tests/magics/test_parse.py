@@ -3,7 +3,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbray_magics.parse import VERBS, NbrayUsageError, complete, overview, parse
@@ -52,6 +52,7 @@ def test_what_is_wrong_is_said_in_one_line_with_the_nearest_name(line, hint):
     assert str(error.value) == hint
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_line_is_a_command_or_a_usage_error(line):
     with suppress(NbrayUsageError):
@@ -76,6 +77,7 @@ def test_tab_offers_what_can_follow(line, candidates):
     assert complete(line) == candidates
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_completions_go_on_from_what_is_typed(line):
     word = line.rpartition(" ")[2]

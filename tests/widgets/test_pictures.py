@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 from itertools import combinations, pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from widgets_events import actor, finished, oid, ran, submitted
 
@@ -108,6 +108,7 @@ names = st.sampled_from("abcdefgh")
 graphs = st.tuples(st.sets(names, min_size=1), st.lists(st.tuples(names, names), max_size=15))
 
 
+@settings(deadline=None)
 @given(graphs)
 def test_boxes_never_overlap_and_cycles_end(graph):
     nodes, edges = graph
@@ -119,6 +120,7 @@ def test_boxes_never_overlap_and_cycles_end(graph):
         assert apart
 
 
+@settings(deadline=None)
 @given(graphs)
 def test_without_a_cycle_every_arrow_points_to_the_right(graph):
     nodes, edges = graph

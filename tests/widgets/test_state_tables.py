@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbray_widgets.reducers.delta import applied, delta
@@ -10,6 +10,7 @@ from nbray_widgets.text import plain, seconds
 tables = st.dictionaries(st.sampled_from("ab"), st.dictionaries(st.sampled_from("xyz"), st.integers(0, 3)))
 
 
+@settings(deadline=None)
 @given(tables, tables)
 def test_a_change_applied_to_the_old_state_is_the_new_one(old, new):
     kept = {table: dict(entries) for table, entries in old.items()}
@@ -18,11 +19,13 @@ def test_a_change_applied_to_the_old_state_is_the_new_one(old, new):
     assert old == kept
 
 
+@settings(deadline=None)
 @given(tables)
 def test_no_change_is_empty(state):
     assert delta(state, state) == {}
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3), st.sampled_from("fg"))))
 def test_every_object_is_found_and_no_put_is(tasks):
     origins: Origins[str] = Origins()
@@ -41,16 +44,24 @@ def test_submissions_of_several_threads_may_be_told_out_of_order():
     assert "".join(filter(None, map(origins.find, range(6)))) == "fgfgfg"
 
 
-def test_a_loop_over_one_function_is_one_range_and_old_ranges_go():
+def test_a_loop_over_some_functions_is_some_runs_however_long_it_is():
+    origins: Origins[str] = Origins()
+    stride = 1 << 20
+    for n in range(3_000):
+        origins.add(n * stride, 2, "fgh"[n % 3])
+    assert len(origins) == 3
+    assert origins.find(1_000 * stride) == "g"
+    assert origins.find(1_000 * stride + 1) == "g"
+    assert origins.find(1_000 * stride + 2) is None
+
+
+def test_without_any_rule_the_oldest_are_forgotten():
     origins: Origins[str] = Origins(limit=10)
-    for n in range(1_000):
-        origins.add(n, 1, "f")
-    assert len(origins) == 1
-    for n in range(1_000, 1_100):
-        origins.add(n, 1, "fg"[n % 2])
-    assert len(origins) <= 20
-    assert origins.find(5) is None
-    assert origins.find(1_099) == "g"
+    for n in range(50):
+        origins.add(n * n * n, 1, "f")
+    assert len(origins) <= 10
+    assert origins.find(0) is None
+    assert origins.find(49**3) == "f"
 
 
 def test_text_is_one_line_without_control_characters():

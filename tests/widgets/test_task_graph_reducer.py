@@ -4,7 +4,7 @@ import tracemalloc
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from widgets_events import actor, dispatched, finished, oid, process_down, ran, submitted
 
@@ -279,6 +279,7 @@ def canonical(reducer):
     return counts(reducer), edges(reducer), queues(reducer)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_other_cuts_of_the_same_events_give_the_same_picture(data):
     raws = merged(data.draw, data.draw(streams()))
@@ -292,6 +293,7 @@ def test_other_cuts_of_the_same_events_give_the_same_picture(data):
         assert cut.tasks(group) == whole.tasks(group)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_processes_may_overtake_each_other(data):
     found = data.draw(streams())
@@ -299,6 +301,7 @@ def test_processes_may_overtake_each_other(data):
     assert canonical(reduced(*one)) == canonical(reduced(*other))
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_the_counts_are_those_of_a_plain_count_over_all_records(data):
     """The model keeps every record and every object, as the reducer must not."""

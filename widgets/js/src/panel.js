@@ -117,7 +117,7 @@ export class Panel {
       html(
         "table",
         { class: "nbray-tasks" },
-        html("thead", {}, html("tr", {}, ...columns.map((column) => html("th", { scope: "col" }, column)))),
+        html("thead", {}, html("tr", {}, ...columns.map((column) => html("th", { scope: "col", class: `nbray-${column}` }, column)))),
         html("tbody", {}, ...entries.map((entry) => row(entry, columns, longest))),
       ),
     );
@@ -142,8 +142,9 @@ function cell(entry, column, longest) {
   const text = entry[column] ?? "";
   if (column === "task" || column === "actor" || column === "process") {
     // Ids are long and differ at their ends.
-    return html("td", { title: text }, html("code", {}, column === "task" ? text.slice(-6) : text.slice(0, 8)));
+    return html("td", { class: `nbray-${column}`, title: text }, html("code", {}, column === "task" ? text.slice(-6) : text.slice(0, 8)));
   }
   if (column === "state") return html("td", { class: "nbray-state" }, text);
+  if (column === "queue") return html("td", { class: "nbray-number" }, String(text));
   return html("td", { class: column === "error" ? "nbray-error" : "", title: text }, cut(String(text), 160));
 }

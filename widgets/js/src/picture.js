@@ -53,6 +53,7 @@ export class Picture {
       node.style.transform = `translate(${box.x}px, ${box.y}px)`;
       set(card, "height", box.height);
     }
+    inOrder(this.groups, ports, this.layers[2], direction);
     const actors = new Map([...boxes].filter(([node]) => node[0] === "a"));
     keep(this.nodes, actors, this.layers[1], (node) => makeActor(state.actors[node.slice(1)]));
     for (const [node, box] of actors) {
@@ -99,6 +100,19 @@ function keep(made, wanted, layer, make) {
       layer.append(parts.node);
     }
   }
+}
+
+/** Tab goes through the groups as one reads them: along the arrows, then across. */
+function inOrder(groups, ports, layer, direction) {
+  const [along, across] = direction === "LR" ? ["x", "y"] : ["y", "x"];
+  const keys = [...ports.keys()].sort(
+    (a, b) => ports.get(a)[along] - ports.get(b)[along] || ports.get(a)[across] - ports.get(b)[across],
+  );
+  const nodes = keys.map((key) => groups.get(key).node);
+  if (nodes.every((node, i) => layer.children[i] === node)) return;
+  const focused = nodes.find((node) => node === node.ownerDocument.activeElement);
+  layer.append(...nodes);
+  focused?.focus(); // moving a node takes its focus away
 }
 
 function makeGroup(key, group, chosen) {

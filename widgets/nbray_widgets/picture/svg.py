@@ -39,11 +39,10 @@ def short(number: int) -> str:
 
 def html(state: State, details: dict[str, Any] | None = None) -> str:
     """The picture; ``details``: group id to ``TaskGraphReducer.tasks`` of it, shown on demand below."""
-    lists = "".join(_details(state["groups"][key], found) for key, found in (details or {}).items())
     return (
         f'<div class="nbray-view nbray-graph nbray-still" role="group" aria-label="nbray task graph">'
         f"<style>{style()}</style>{_header(state)}"
-        f'<div class="nbray-canvas">{_svg(state)}</div>{lists}</div>'
+        f'<div class="nbray-canvas">{_svg(state)}</div>{_details(state, details or {})}</div>'
     )
 
 
@@ -54,6 +53,9 @@ def _header(state: State) -> str:
         for name in STATES
         if counts[name] or name in ("done", "running", "waiting")
     )
+    took = state["about"]["last"] - state["about"]["first"]
+    if took > 0:
+        legend += f'<span class="nbray-elapsed">{seconds(took)}</span>'
     return f'<div class="nbray-head" title="{escape(summary(state))}"><b>Task graph</b>{legend}</div>'
 
 
@@ -167,8 +169,10 @@ def _edge(a: Box, ay: float, b: Box, by: float, kind: str, count: int, same: boo
     else:
         x1, x2 = a.x + a.width, b.x - 6
         bend = max((x2 - x1) / 2, 44)
-        path = f"M{x1:.1f} {ay:.1f}C{x1 + bend:.1f} {ay:.1f} {x2 - bend:.1f} {by:.1f} {x2:.1f} {by:.1f}"
-        tip, at = f"M{b.x:.1f} {by:.1f}l-8 -4v8z", ((x1 + x2) / 2, (ay + by) / 2)
+        # Over more than one column the arrow passes below what stands between.
+        sag = 110.0 if x2 - x1 > WIDTH else 0.0
+        path = f"M{x1:.1f} {ay:.1f}C{x1 + bend:.1f} {ay + sag:.1f} {x2 - bend:.1f} {by + sag:.1f} {x2:.1f} {by:.1f}"
+        tip, at = f"M{b.x:.1f} {by:.1f}l-8 -4v8z", ((x1 + x2) / 2, (ay + by) / 2 + sag * 0.75)
     label = (
         f'<text class="nbray-edge-count" x="{at[0]:.1f}" y="{at[1] - 5:.1f}">{short(count)}</text>'
         if count > 1
@@ -180,18 +184,20 @@ def _edge(a: Box, ay: float, b: Box, by: float, kind: str, count: int, same: boo
     )
 
 
-def _details(group: dict[str, Any], found: dict[str, Any]) -> str:
-    listed = {task["task"]: task for kind in ("failed", "slowest") for task in found[kind]}
-    if not listed:
-        return ""
+def _details(state: State, details: dict[str, Any]) -> str:
     rows = "".join(
-        f'<tr class="nbray-{task["state"]}"><td>{task["state"]}</td><td><code>{task["task"][-6:]}</code></td>'
-        f"<td>{seconds(task['duration'])}</td><td><code>{escape(task['process'][:8])}</code></td>"
-        f"<td>{escape(task['error'])}</td></tr>"
-        for task in list(listed.values())[:12]
+        f'<tr class="nbray-{task["state"]}"><td>{escape(state["groups"][key]["name"])}</td>'
+        f'<td class="nbray-state">{task["state"]}</td><td class="nbray-number">{seconds(task["duration"])}</td>'
+        f'<td class="nbray-process"><code>{escape(task["process"][:8])}</code></td>'
+        f'<td class="nbray-error">{escape(task["error"])}</td></tr>'
+        for key, found in details.items()
+        for task in {task["task"]: task for task in found["failed"][:5] + found["slowest"][:5]}.values()
     )
+    if not rows:
+        return ""
     return (
-        f'<details class="nbray-panel"><summary>{escape(group["name"])}: failed and slowest tasks</summary>'
-        f'<div class="nbray-scroll"><table class="nbray-tasks"><thead><tr><th>state</th><th>task</th><th>time</th>'
-        f"<th>process</th><th>error</th></tr></thead><tbody>{rows}</tbody></table></div></details>"
+        '<details class="nbray-panel"><summary>failed and slowest tasks</summary><div class="nbray-scroll">'
+        '<table class="nbray-tasks"><thead><tr><th>name</th><th>state</th><th>time</th>'
+        '<th class="nbray-process">process</th><th>error</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table></div></details>"
     )

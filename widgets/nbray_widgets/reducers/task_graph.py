@@ -42,7 +42,7 @@ class Group:
     """One function or actor method, with its counts and the few tasks that a drill-down shows."""
 
     __slots__ = (
-        "cancelled", "done", "failed", "failures", "floor", "holder", "index", "kind", "latest", "name", "retries",
+        "cancelled", "done", "failed", "failures", "floor", "holder", "index", "kind", "latest", "maker", "name", "retries",
         "running", "seconds", "slowest", "waiting",
     )  # fmt: skip
 
@@ -53,6 +53,7 @@ class Group:
         self.holder = holder
         self.waiting = self.running = self.done = self.failed = self.cancelled = self.retries = 0
         self.seconds = 0.0
+        self.maker: Group | None = None  # of the last dependency: most likely that of the next one too
         self.floor = -1.0
         self.slowest: list[RawEvent] = []
         self.latest: deque[RawEvent] = deque(maxlen=TASKS_SHOWN)
@@ -338,8 +339,9 @@ class TaskGraphReducer:
         if owner is None:
             owner = self._owners[key[:8]] = Owner()
         sequence = int.from_bytes(key[8:], "big")
-        maker = owner.origins.find(sequence)
+        maker = owner.origins.find(sequence, group.maker)
         if maker is not None:
+            group.maker = maker
             self._edge(maker, group, kind)
             return
         users = owner.unseen.get(sequence)
