@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 _RECEIVE_SIZE = 1 << 16
 
-#: The first frame each way: (HELLO, address). Not one of core's messages: it belongs to the connection itself.
+#: The first frame each way: (HELLO, address, pid). Not one of core's messages: it belongs to the connection itself.
 HELLO = 0
 
 
@@ -29,7 +30,8 @@ class Connection:
     does not take waits in memory. Before the handshake is done messages queue.
 
     Attributes:
-        peer: the other side's address once it has said hello, else None.
+        peer: the other side's address once it has said hello, else None; pid: its process id, likewise.
+        on_open: called with the connection when the hello has come.
         on_message: called with (connection, message).
         on_close: called once with (connection, error or None), from the reactor's next step, never from ``send``.
         context: whatever the user of the connection wants to find here again.
@@ -37,7 +39,7 @@ class Connection:
 
     __slots__ = (
         "_reactor", "_socket", "fd", "_decoder", "_handshake", "_early", "_out", "_writing", "_connecting",
-        "peer", "on_message", "on_close", "context", "open", "closed", "deadline", "error",
+        "peer", "pid", "on_message", "on_close", "on_open", "context", "open", "closed", "deadline", "error",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +55,8 @@ class Connection:
         self._writing = False
         self._connecting = connecting
         self.peer: Address | None = None
+        self.pid = 0
+        self.on_open: Callable[[Connection], None] | None = None
         self.on_message: Callable[[Connection, Message], None] | None = None
         self.on_close: Callable[[Connection, BaseException | None], None] | None = None
         self.context: Any = None
@@ -163,7 +167,7 @@ class Connection:
             self._reactor.opened(self)
             self.open = True
             early, self._early = self._early, []
-            self._write(encode((HELLO, tuple(self._reactor.address))) + b"".join(early))
+            self._write(encode((HELLO, tuple(self._reactor.address), os.getpid())) + b"".join(early))
             if not data:
                 return
         for message in self._decoder.feed(data):
@@ -175,19 +179,22 @@ class Connection:
 
     def _hello(self, message: Message) -> None:
         try:
-            kind, (process, node, unix, tcp) = message
+            kind, (process, node, unix, tcp), pid = message
             valid = (
                 kind == HELLO
                 and type(process) is bytes
                 and type(node) is bytes
                 and type(unix) is str
                 and type(tcp) is str
+                and type(pid) is int
             )
         except (ValueError, TypeError):
             valid = False
         if not valid:
             raise ProtocolError("the first frame must be a hello")
-        self.peer = Address(process, node, unix, tcp)
+        self.peer, self.pid = Address(process, node, unix, tcp), pid
+        if self.on_open is not None:
+            self.on_open(self)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -308,12 +309,14 @@ class Actors:
         connection = self.owner.reactor.connect(address)
         connection.on_message = self.owner.peers.message
         connection.on_close = self._closed
+        connection.on_open = partial(self.owner.process_up, "actor")
         connection.context = Target(address.process, machine)
         connection.send((m.ATTACH_ACTOR, machine.actor_id, machine.epoch))
         machine.peer = connection
 
     def _closed(self, connection: Connection, error: BaseException | None) -> None:
         machine = connection.context.machine
+        self.owner.process_down("actor", connection, error or "ended")
         self.unsent.pop(machine, None)
         machine.lost(connection)
         self.owner.peers.process_gone(connection.context.process)
@@ -334,7 +337,7 @@ class Actors:
                     time.time(),
                     actor_id,
                     call.function.name,
-                    "",
+                    call.pool.options.name or "",
                     machine.state,
                     epoch,
                     process,

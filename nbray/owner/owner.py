@@ -550,6 +550,7 @@ class Owner:
         connection = self.reactor.connect(address)
         connection.on_message = self.peers.message
         connection.on_close = self._lane_closed
+        connection.on_open = partial(self.process_up, "lane")
         connection.send((m.ATTACH, lease, self.job, self.namespace))
         target = Target(address.process, None)
         connection.context = target
@@ -560,6 +561,7 @@ class Owner:
 
     def _lane_closed(self, connection: Connection, error: BaseException | None) -> None:
         lane = connection.context.machine
+        self.process_down("lane", connection, error or "ended")
         self.peers.process_gone(connection.context.process)
         if not lane.gone:
             # Placement hears of the executor's end from its node, with the reason. Giving the lease back now would lose that.
@@ -568,7 +570,23 @@ class Owner:
             self.carry_out()
         self.lane_of.pop(lane.lease, None)
 
+    def process_up(self, role: str, connection: Connection) -> None:
+        peer = connection.peer
+        assert peer is not None
+        self.feed.append(
+            (events.PROCESS, time.time(), peer.process, "up", role, connection.pid, peer.node, "")
+        )
+
+    def process_down(self, role: str, connection: Connection, why: object = None) -> None:
+        peer = connection.peer
+        if peer is not None:
+            reason = "given back" if why is None else str(why)
+            self.feed.append(
+                (events.PROCESS, time.time(), peer.process, "down", role, connection.pid, peer.node, reason)
+            )
+
     def _give(self, lane: Lane) -> None:
+        self.process_down("lane", lane.peer)
         self.lane_of.pop(lane.lease, None)
         self.peers.process_gone(lane.peer.context.process, alive=True)
         lane.peer.close()

@@ -1,0 +1,32 @@
+"""A node's store for processes of other nodes; owners and node agents serve it alike."""
+
+from __future__ import annotations
+
+from nbray.channel.connection import Connection
+from nbray.core.messages import Message
+from nbray.store import segments
+from nbray.store.transfer import Outgoing
+
+
+class StoreServer:
+    def __init__(self, store_dir: str) -> None:
+        self._store_dir = store_dir
+        self._outgoing: dict[tuple[Connection, int], Outgoing] = {}
+
+    def asked(self, connection: Connection, message: Message) -> None:
+        """PULL: one more range of a file."""
+        key = (connection, message[1])
+        for stale in [key for key in self._outgoing if key[0].closed]:
+            del self._outgoing[stale]
+        transfer = self._outgoing.get(key)
+        if transfer is None:
+            transfer = self._outgoing[key] = Outgoing(message, self._store_dir)
+        for answer in transfer.receive(message):
+            connection.send(answer)
+        if transfer.finished:
+            del self._outgoing[key]
+
+    def freed(self, connection: Connection, message: Message) -> None:
+        """FREE: the owner gave these objects up."""
+        for _, name in message[1]:
+            segments.remove_segment(self._store_dir, name)
