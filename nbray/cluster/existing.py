@@ -76,7 +76,7 @@ def attach(
 
 
 async def _attach(pool: Pool, cluster: Any, driver: Address, on_lost: Callable[[str], None]) -> None:
-    pool.on_close("the node", pool.node.close)
+    pool.on_close("the node", pool.node.close, patience=None)
     pool.node.start_template()
     client = await _connect(cluster)
     pool.on_close("the client", client.close)

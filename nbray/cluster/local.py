@@ -68,7 +68,7 @@ async def _start(
     resources: Mapping[str, float],
     labels: Mapping[str, str],
 ) -> None:
-    pool.on_close("the node", pool.node.close)
+    pool.on_close("the node", pool.node.close, patience=None)
     pool.node.start_template()  # it imports in a process of its own while this one imports distributed
 
     from nbray.cluster import quiet

@@ -16,8 +16,9 @@ logger = logging.getLogger("nbray.cluster")
 
 T = TypeVar("T")
 
-#: Seconds that ``close`` takes at most for each of its steps; together under 2.
-PATIENCE = 0.8
+#: Seconds that a step of ``close`` may take by default, and all of them together. Usually it is half a second for all;
+#: on a machine that is busy with something else, ending things well takes longer and is worth it.
+STEP, ALL = 2.0, 10.0
 
 
 class Uplink(Protocol):
@@ -40,7 +41,7 @@ class Pool:
     def __init__(self, thread: LoopThread, node: Node, on_message: Callable[[Message], None]) -> None:
         self._thread = thread
         self._on_message = on_message
-        self._closing: list[tuple[str, Callable[[], Coroutine[Any, Any, object]]]] = []
+        self._closing: list[tuple[str, Callable[[], Coroutine[Any, Any, object]], float | None]] = []
         self._closed = False
         self._at_end: list[Callable[[], None]] = []
         self.loop = thread.loop
@@ -62,28 +63,34 @@ class Pool:
         return self._thread.call(coroutine, timeout)
 
     def close(self) -> None:
-        """End the pool: afterwards it has no thread, process, descriptor or file left. Idempotent, under 2 seconds."""
+        """End the pool: afterwards it has no thread, process, descriptor or file left. Idempotent."""
         if self._closed:
             return
         self._closed = True
         with contextlib.suppress(TimeoutError):
-            self._thread.call(self._close(), 3 * PATIENCE)
+            self._thread.call(self._close(), ALL)
         self._thread.stop()
         for function in self._at_end:
             function()
 
     async def _close(self) -> None:
-        for what, step in reversed(self._closing):
+        for what, step, patience in reversed(self._closing):
             try:
-                await asyncio.wait_for(step(), PATIENCE)
+                await asyncio.wait_for(step(), patience)
             except TimeoutError:
-                logger.warning("closing %s took longer than %s s", what, PATIENCE)
+                logger.warning("closing %s took longer than %s s", what, patience)
             except Exception:
                 logger.exception("could not close %s", what)
 
-    def on_close(self, what: str, step: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Do that when the pool closes, on its loop; the last first."""
-        self._closing.append((what, step))
+    def on_close(
+        self, what: str, step: Callable[[], Coroutine[Any, Any, object]], patience: float | None = STEP
+    ) -> None:
+        """Do that when the pool closes, on its loop; the last first.
+
+        Args:
+            patience: seconds after which it is cancelled; None: it knows its own limit.
+        """
+        self._closing.append((what, step, patience))
 
     def at_end(self, function: Callable[[], None]) -> None:
         """Call that when everything is closed."""
