@@ -1,0 +1,322 @@
+"""Failures reach whoever asks, as what they were."""
+
+import pickle
+import threading
+import traceback
+
+import pytest
+from gates import Marks
+
+import nbray
+from nbray.exceptions import RayTaskError
+
+pytestmark = pytest.mark.usefixtures("pool")
+
+
+@nbray.remote
+def echo(value):
+    return value
+
+
+@nbray.remote
+def fail(error):
+    raise error
+
+
+def test_an_error_is_of_both_types():
+    with pytest.raises(ValueError, match="bad") as caught:
+        nbray.get(fail.remote(ValueError("bad")))
+    assert isinstance(caught.value, RayTaskError)
+    assert isinstance(caught.value.cause, ValueError)
+
+
+def test_an_error_tells_function_line_and_process():
+    @nbray.remote
+    def culprit():
+        return 1 / 0  # the line
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        nbray.get(culprit.remote())
+    text = str(caught.value)
+    assert "culprit" in text
+    assert "return 1 / 0  # the line" in text
+    assert "pid=" in text
+    assert "ZeroDivisionError: division by zero" in text
+
+
+def test_an_error_can_be_raised_twice_and_keeps_a_short_local_traceback():
+    ref = fail.remote(ValueError("x"))
+    lengths = set()
+    for _ in range(3):
+        with pytest.raises(ValueError) as caught:
+            nbray.get(ref)
+        lengths.add(len(traceback.extract_tb(caught.value.__traceback__)))
+    assert len(lengths) == 1
+
+
+def test_attributes_of_an_error_survive():
+    with pytest.raises(FileNotFoundError) as caught:
+        nbray.get(fail.remote(FileNotFoundError(2, "no such file", "name")))
+    assert (caught.value.errno, caught.value.filename) == (2, "name")
+
+
+def test_an_error_of_a_local_class_is_an_instance_of_it():
+    class Odd(Exception):
+        def __init__(self, a, b):
+            super().__init__(f"{a} and {b}")
+            self.a, self.b = a, b
+
+    @nbray.remote
+    def odd():
+        raise Odd(1, 2)
+
+    with pytest.raises(RayTaskError, match="1 and 2") as caught:
+        nbray.get(odd.remote())
+    assert "Odd" in type(caught.value).__name__ or "Odd" in str(caught.value)
+
+
+def test_dependents_fail_unrun_with_the_root_cause(tmp_path):
+    marks = Marks(tmp_path)
+
+    @nbray.remote
+    def after(_):
+        marks.mark()
+
+    first = fail.remote(KeyError("root"))
+    last = after.remote(after.remote(first))
+    with pytest.raises(KeyError, match="root"):
+        nbray.get(last)
+    with pytest.raises(KeyError):
+        nbray.get(after.remote(first))
+    assert marks.count() == 0
+
+
+def test_every_return_of_a_failed_task_fails():
+    @nbray.remote(num_returns=2)
+    def both():
+        raise KeyError
+
+    for ref in both.remote():
+        with pytest.raises(KeyError):
+            nbray.get(ref)
+
+
+def test_an_error_of_a_nested_task_goes_up_with_its_type():
+    @nbray.remote
+    def outer():
+        return nbray.get(fail.remote(KeyError("inner")))
+
+    with pytest.raises(KeyError, match="inner"):
+        nbray.get(outer.remote())
+
+
+def test_a_task_may_catch_what_its_own_task_raised():
+    @nbray.remote
+    def outer():
+        try:
+            nbray.get(fail.remote(KeyError("inner")))
+        except KeyError as error:
+            return type(error).__mro__[1].__name__
+
+    assert nbray.get(outer.remote()) == "RayTaskError"
+
+
+def test_an_error_may_be_a_value():
+    assert isinstance(nbray.get(echo.remote(ValueError("x"))), ValueError)
+
+
+def test_errors_can_be_pickled():
+    with pytest.raises(ValueError) as caught:
+        nbray.get(fail.remote(ValueError("x")))
+    back = pickle.loads(pickle.dumps(caught.value))
+    assert isinstance(back, ValueError)
+    assert isinstance(back, RayTaskError)
+
+
+# --- what cannot be pickled -------------------------------------------------------------------------------------------
+
+
+def test_an_argument_that_cannot_be_pickled_fails_at_the_call():
+    with pytest.raises(TypeError, match="lock"):
+        echo.remote(threading.Lock())
+    with pytest.raises(TypeError, match="lock"):
+        echo.remote({"deep": [threading.Lock()]})
+    assert nbray.get(echo.remote(1)) == 1
+
+
+def test_a_function_that_captures_what_cannot_be_pickled_names_it_at_the_call():
+    the_captured_one = threading.Lock()
+
+    @nbray.remote
+    def capture():
+        return the_captured_one
+
+    with pytest.raises(TypeError, match="the_captured_one"):
+        capture.remote()
+
+
+def test_a_value_that_cannot_be_pickled_fails_at_put():
+    with pytest.raises(TypeError, match="lock"):
+        nbray.put(threading.Lock())
+
+
+def test_a_result_that_cannot_be_pickled_fails_its_ref_and_the_process_lives():
+    @nbray.remote
+    def result(wrong):
+        return threading.Lock() if wrong else 1
+
+    with pytest.raises(TypeError, match="lock"):
+        nbray.get(result.remote(True))
+    assert nbray.get(result.remote(False)) == 1
+
+
+def test_a_value_that_cannot_be_unpickled_here_fails_its_ref_and_the_channel_lives():
+    class Trap:
+        def __reduce__(self):
+            return int, ("no number",)
+
+    @nbray.remote
+    def trap():
+        return Trap()
+
+    ref = trap.remote()
+    for _ in range(2):
+        with pytest.raises(Exception, match="no number"):
+            nbray.get(ref)
+    assert nbray.get(echo.remote(1)) == 1
+
+
+def test_an_argument_that_cannot_be_unpickled_there_fails_the_task():
+    class Trap:
+        def __reduce__(self):
+            return int, ("no number",)
+
+    with pytest.raises(Exception, match="no number"):
+        nbray.get(echo.remote(Trap()))
+    assert nbray.get(echo.remote(1)) == 1
+
+
+def test_an_exception_that_cannot_be_pickled_still_says_what_it_was():
+    class Bad(Exception):
+        def __reduce__(self):
+            raise RuntimeError("will not")
+
+    @nbray.remote
+    def bad():
+        raise Bad("the message")
+
+    with pytest.raises(RayTaskError, match="the message"):
+        nbray.get(bad.remote())
+    assert nbray.get(echo.remote(1)) == 1
+
+
+def test_an_exception_that_cannot_be_unpickled_still_says_what_it_was():
+    class Bad(Exception):
+        def __reduce__(self):
+            return int, ("no number",)
+
+    @nbray.remote
+    def bad():
+        raise Bad("the message")
+
+    with pytest.raises(RayTaskError, match="the message"):
+        nbray.get(bad.remote())
+    assert nbray.get(echo.remote(1)) == 1
+
+
+# --- retries of exceptions -----------------------------------------------------------------------------------------
+
+
+def test_exceptions_are_not_retried_by_default(tmp_path):
+    marks = Marks(tmp_path)
+
+    @nbray.remote
+    def once():
+        marks.mark()
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        nbray.get(once.remote())
+    assert marks.count() == 1
+
+
+@pytest.mark.parametrize("wanted", [True, [ValueError], [KeyError, Exception]])
+def test_wanted_exceptions_are_retried_as_often_as_allowed(tmp_path, wanted):
+    marks = Marks(tmp_path)
+
+    @nbray.remote(max_retries=2, retry_exceptions=wanted)
+    def often():
+        marks.mark()
+        raise ValueError("still")
+
+    with pytest.raises(ValueError, match="still"):
+        nbray.get(often.remote())
+    assert marks.count() == 3
+
+
+def test_other_exceptions_are_not_retried(tmp_path):
+    marks = Marks(tmp_path)
+
+    @nbray.remote(retry_exceptions=[KeyError])
+    def once():
+        marks.mark()
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        nbray.get(once.remote())
+    assert marks.count() == 1
+
+
+def test_a_retry_that_succeeds_gives_the_value(tmp_path):
+    marks = Marks(tmp_path)
+
+    @nbray.remote(retry_exceptions=True)
+    def third():
+        marks.mark()
+        if marks.count() < 3:
+            raise ValueError
+        return "third"
+
+    assert nbray.get(echo.remote(third.remote())) == "third"
+
+
+def test_retries_without_end_go_on(tmp_path):
+    marks = Marks(tmp_path)
+
+    @nbray.remote(retry_exceptions=True, max_retries=-1)
+    def tenth():
+        marks.mark()
+        if marks.count() < 10:
+            raise ValueError
+        return marks.count()
+
+    assert nbray.get(tenth.remote()) == 10
+
+
+def test_a_task_without_returns_that_fails_leaves_the_pool_usable():
+    nbray.remote(num_returns=0)(lambda: 1 / 0).remote()
+    assert nbray.get(echo.remote(1)) == 1
+
+
+def test_an_infeasible_request_is_an_error_within_a_second():
+    from nbray.exceptions import TaskUnschedulableError
+
+    ref = echo.options(num_cpus=100).remote(1)
+    with pytest.raises(TaskUnschedulableError, match="100"):
+        nbray.get(ref, timeout=1)
+    ref = echo.options(resources={"unheard_of": 1}).remote(1)
+    with pytest.raises(TaskUnschedulableError, match="unheard_of"):
+        nbray.get(ref, timeout=1)
+    assert nbray.get(echo.remote(1)) == 1
+
+
+def test_an_infeasible_actor_is_an_error_within_a_second():
+    from nbray.exceptions import ActorUnschedulableError
+
+    @nbray.remote(num_cpus=100)
+    class Big:
+        def m(self): ...
+
+    big = Big.remote()
+    with pytest.raises(ActorUnschedulableError, match="100"):
+        nbray.get(big.m.remote(), timeout=1)

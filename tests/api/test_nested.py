@@ -1,0 +1,118 @@
+"""Tasks that submit tasks: they lend their CPU while they wait."""
+
+import pytest
+from gates import Gate, Marks, until
+from leaks import census, leaks
+
+import nbray
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_cpu():
+    before = census()
+    nbray.init(num_cpus=1)
+    yield
+    nbray.shutdown()
+    assert not leaks(before)
+
+
+@nbray.remote
+def echo(value):
+    return value
+
+
+def test_recursion_64_deep_finishes_on_one_cpu():
+    @nbray.remote
+    def down(n):
+        return 0 if n == 0 else 1 + nbray.get(down.remote(n - 1))
+
+    assert nbray.get(down.remote(64)) == 64
+
+
+def test_a_task_that_waits_for_many_of_its_own_finishes():
+    @nbray.remote
+    def fan(n):
+        return sum(nbray.get([echo.remote(i) for i in range(n)]))
+
+    assert nbray.get(fan.remote(100)) == 4950
+
+
+def test_a_tree_of_tasks_finishes():
+    @nbray.remote
+    def tree(depth):
+        return 1 if depth == 0 else sum(nbray.get([tree.remote(depth - 1) for _ in range(2)]))
+
+    assert nbray.get(tree.remote(4)) == 16
+
+
+def test_wait_lends_too():
+    @nbray.remote
+    def first_of(n):
+        refs = [echo.remote(i) for i in range(n)]
+        done, others = nbray.wait(refs, num_returns=n)
+        return len(done), len(others)
+
+    assert nbray.get(first_of.remote(10)) == (10, 0)
+
+
+def test_what_was_queued_behind_a_task_that_waits_goes_on():
+    @nbray.remote
+    def patient(refs):
+        return nbray.get(refs[0])
+
+    blocker = patient.remote([echo.remote(echo.remote(1))])
+    assert nbray.get([echo.remote(i) for i in range(20)]) == list(range(20))
+    assert nbray.get(blocker) == 1
+
+
+def test_a_ref_made_by_a_task_may_be_its_result():
+    @nbray.remote
+    def make():
+        return [nbray.put("put inside"), echo.remote("task inside")]
+
+    assert nbray.get(nbray.get(make.remote())) == ["put inside", "task inside"]
+
+
+def test_a_pending_ref_made_by_a_task_may_be_its_result(tmp_path):
+    gate = Gate(tmp_path)
+
+    @nbray.remote
+    def late():
+        gate.wait()
+        return "late"
+
+    @nbray.remote
+    def make():
+        return [late.remote()]
+
+    (ref,) = nbray.get(make.remote())
+    gate.open()
+    assert nbray.get(ref) == "late"
+
+
+def test_refs_go_three_deep_and_back():
+    @nbray.remote
+    def wrap(refs, depth):
+        return refs if depth == 0 else [wrap.remote(refs, depth - 1)]
+
+    result = nbray.get(wrap.remote([nbray.put("core")], 3))
+    for _ in range(3):
+        result = nbray.get(result[0])
+    assert nbray.get(result[0]) == "core"
+
+
+def test_a_task_outlives_the_one_that_submitted_it(tmp_path):
+    gate, marks = Gate(tmp_path), Marks(tmp_path)
+
+    @nbray.remote
+    def child():
+        gate.wait()
+        marks.mark()
+
+    @nbray.remote
+    def parent():
+        child.options(num_returns=0).remote()
+
+    nbray.get(parent.remote())
+    gate.open()
+    until(lambda: marks.count() == 1)
