@@ -31,8 +31,6 @@ __all__ = ["Cluster", "NodeHandle"]
 
 #: Seconds after which a node that says nothing is dead, and between two looks.
 SILENCE, LOOK = 10.0, 2.5
-#: What executors run.
-ENTRY = "nbray._runtime:run_executor"
 
 
 class NodeHandle:
