@@ -181,6 +181,7 @@ class Notebook:
         self.page.get_by_role("menuitem", name="Settings", exact=True).click()
         self.page.locator(".lm-Menu-item[data-type=submenu]").filter(has_text="Theme").first.click()
         self.page.locator(".lm-Menu-item").filter(has_text=name).first.click()
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
     def run_all(self) -> None:
         self.command("Run", "Run All Cells")

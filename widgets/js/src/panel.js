@@ -25,9 +25,13 @@ export class Panel {
     const close = html("button", { class: "nbray-close", type: "button", "aria-label": "close", title: "close (Esc)" }, "✕");
     close.addEventListener("click", () => this.close());
     this.node.append(html("div", { class: "nbray-panel-head" }, this.title, this.note, this.tabs, close), this.body);
-    this.node.addEventListener("keydown", (event) => {
-      event.stopPropagation();
-      if (event.key === "Escape") this.close();
+    parent.addEventListener("keydown", (event) => {
+      // The notebook has keys of its own for what is typed here.
+      if (this.node.contains(event.target)) event.stopPropagation();
+      if (event.key === "Escape" && this.key !== null) {
+        event.stopPropagation();
+        this.close();
+      }
     });
     this.buttons = TABS.map((tab) => {
       const button = html("button", { type: "button", role: "tab", "data-tab": tab });
