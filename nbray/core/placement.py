@@ -28,6 +28,8 @@ from nbray.core.waiting import Shape, ShapeKey, WaitingList, Want
 
 PATIENCE = 4  # placements of others that a waiting shape lets pass
 ATTEMPTS = 3  # placements of one want that may fail in a row before its owner is told
+#: A signal while an executor starts may be somebody's kill -9, which says nothing about the next attempt.
+SIGNALLED = 0.1
 
 
 class Place(NamedTuple):
@@ -394,12 +396,12 @@ class Placement:
         elif lease.granted:
             self._effects.append(Tell(lease.owner, ("lost", lease.id, loss)))
         elif (want := self._wants.get((lease.owner, lease.spec))) is not None:
-            want.failures += charge
+            want.failures += charge * (SIGNALLED if loss[0] == "signal" else 1)
             self._waiting.remove(want)
             if want.failures < ATTEMPTS:
                 self._enqueue(want)
             else:
-                self._refuse(want, f"its executor could not be started: {loss[1]!s}")
+                self._refuse(want, f"its executor could not be started: {loss[1]!s}" + (f"\n{loss[4]}" if loss[4] else ""))
 
     def _refuse(self, want: Want, text: str = "") -> None:
         if not text:

@@ -35,7 +35,7 @@ class Want:
         self.job = owner
         self.depth = 0
         self.ticket = 0
-        self.failures = 0
+        self.failures = 0.0
         self.actor: ActorId | None = None
         self.epoch = 0
 
