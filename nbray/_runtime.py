@@ -151,9 +151,12 @@ class Runtime:
         }
 
     def close(self) -> None:
-        self.owner.close()
-        if self.pool is not None:
-            self.pool.close()
+        try:
+            self.owner.close()
+            if self.pool is not None:
+                self.pool.close()
+        finally:
+            self.owner.feed.close()
 
 
 def _sum(many: Any) -> list[tuple[str, int]]:
