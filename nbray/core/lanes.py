@@ -9,7 +9,8 @@ Events in (methods), effects out (``take_effects``):
     (CRASHED, call, lane)    the lane died while the call may have run, and no retry is left
 
 How much a lane gets: one call, and more only while the functions' own durations say that all of it is done within ``TARGET``. So
-a long call never waits behind another while a second lane could take it, and short calls come in batches.
+a long call never waits behind another while a second lane could take it, and short calls come in batches. A call that turns out
+long or blocks counts as long from then on, and what was queued behind it comes back.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ MOST_FREE_LANES = 64
 class Lane:
     """A lease and the executor behind it.
 
-    ``calls`` are those sent and not answered, in the order of sending. ``peer`` is the shell's connection.
+    ``calls`` are those sent and not answered, in the order of sending. ``peer`` is the shell's connection. ``head`` is the
+    call that was running at the last tick.
     """
 
     __slots__ = (
@@ -53,6 +55,7 @@ class Lane:
         "known",
         "gone",
         "idle",
+        "head",
     )
 
     def __init__(self, lease: int, spec: Spec, peer: Any, now: float) -> None:
@@ -68,6 +71,12 @@ class Lane:
         self.known: set[int] = set()
         self.gone = False
         self.idle = True
+        self.head: Call | None = None
+
+    @property
+    def running(self) -> Call | None:
+        """The first unanswered call: the only one that can have started."""
+        return next(iter(self.calls.values()), None)
 
 
 class Pool:
@@ -133,7 +142,8 @@ class Lanes:
         call.place = None
         pool = call.pool
         if pool.ready:
-            if lane.load <= TARGET / 2:
+            # A lane that is owed to others gets no more, so it falls idle and goes back.
+            if lane.load <= TARGET / 2 and not (self._owed and now - lane.granted > TURN):
                 self._fill(pool, lane)
                 if pool.ready and len(pool.ready) > pool.wanted:
                     self._demand(pool)
@@ -156,6 +166,8 @@ class Lanes:
             lane.load -= call.estimate
             call.place = None
         lane.blocked = blocked and bool(lane.calls)
+        if lane.blocked:
+            self._is_long(lane)  # and what was on its way when it blocked has to come back
         pool = self._pools[lane.spec]
         alive = [call for call in back if not call.ended]
         pool.ready.extendleft(reversed(alive))
@@ -182,10 +194,12 @@ class Lanes:
         return True
 
     def infeasible(self, spec: Spec) -> list[Call]:
-        """No node can hold that shape: answers the calls that will never run."""
+        """No node can hold one more lease of that shape: answers the calls that will never run."""
         pool = self.pool(spec)
         pool.wanted = 0
-        calls = list(pool.ready)
+        if any(not lane.blocked for lane in pool.lanes):
+            return []  # they run one after the other on the lanes there are
+        calls = [call for call in pool.ready if not call.ended]
         pool.ready.clear()
         return calls
 
@@ -202,8 +216,12 @@ class Lanes:
             self._repay(now)
         return lane
 
-    def lost(self, lane: Lane) -> None:
-        """The lane's executor is gone. Only the first unanswered call can have run; the rest is not charged."""
+    def lost(self, lane: Lane, *, charge: bool = True) -> None:
+        """The lane's executor is gone. Only the first unanswered call can have run; the rest is not charged.
+
+        Args:
+            charge: False if it is known that none ran, because the connection never opened.
+        """
         if lane.gone:
             return
         self._drop(lane)
@@ -213,7 +231,7 @@ class Lanes:
             call.place = None
             if call.ended:
                 continue
-            if position == 0 and not call.charge():
+            if charge and position == 0 and not call.charge():
                 self._effects.append((CRASHED, call, lane))
             else:
                 back.append(call)
@@ -227,15 +245,17 @@ class Lanes:
         self._repay(now)
 
     def tick(self, now: float) -> None:
-        """Give back what has been idle for long."""
+        """Give back what has been idle for long; call back what waits behind a call that takes longer than it used to."""
         for pool in self._pools.values():
-            for lane in [lane for lane in pool.idle if now - lane.since >= LINGER and not pool.ready]:
+            for lane in [lane for lane in pool.idle if now - lane.since >= LINGER]:
                 self._give(lane)
-
-    def give_all(self) -> None:
-        for pool in self._pools.values():
-            for lane in list(pool.idle):
-                self._give(lane)
+            for lane in pool.lanes:
+                running = lane.running
+                if running is not None and running is lane.head:
+                    self._is_long(lane)
+                lane.head = running
+            if pool.ready:
+                self._demand(pool)
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
@@ -264,7 +284,7 @@ class Lanes:
                 continue
             function = call.function
             if function.predictable:
-                estimate = function.mean
+                estimate = function.mean or 1.0
                 if busy and estimate > budget:
                     break
             else:
@@ -301,13 +321,26 @@ class Lanes:
         """An idle lane and nothing ready: call back half of what the busiest lane has not started."""
         if pool.ready or len(pool.lanes) < 2:
             return False
-        busiest = max(pool.lanes, key=lambda lane: lane.load)
-        waiting = len(busiest.calls) - 1
-        if waiting < 1 or busiest.recalling or busiest.blocked or busiest.load < TARGET / 4:
+        busiest, most = None, TARGET / 4
+        for lane in pool.lanes:
+            if lane.load >= most and len(lane.calls) > 1 and not lane.blocked:
+                busiest, most = lane, lane.load
+        if busiest is None or busiest.recalling:
             return False
         busiest.recalling = True
-        self._effects.append((RECALL, busiest, (waiting + 1) // 2))
+        self._effects.append((RECALL, busiest, len(busiest.calls) // 2))
         return True
+
+    def _is_long(self, lane: Lane) -> None:
+        """The running call takes its time, whatever its function's durations said: what waits behind it comes back."""
+        running = lane.running
+        assert running is not None
+        if running.estimate < TARGET:
+            lane.load += TARGET - running.estimate
+            running.estimate = TARGET
+        if len(lane.calls) > 1 and not lane.recalling:
+            lane.recalling = True
+            self._effects.append((RECALL, lane, len(lane.calls) - 1))
 
     def _repay(self, now: float) -> None:
         for pool in self._pools.values():
@@ -331,10 +364,14 @@ class Lanes:
         waiting = len(pool.ready)
         head = pool.ready[0].function
         if head.predictable:
-            needed = min(waiting, int(waiting * head.mean / TARGET) + (0 if pool.lanes else 1))
+            # Short calls wait for a lane that has only short ones before them, never for a long or blocked one.
+            soon = any(lane.load < TARGET and not lane.blocked for lane in pool.lanes)
+            needed = min(waiting, int(waiting * head.mean / TARGET) + (0 if soon else 1))
         else:
             needed = waiting
-        needed = min(needed, pool.most - len(pool.lanes))
+        if needed > pool.wanted:
+            # Blocked lanes do no work: not counting them, calls that wait for calls behind them get lanes however many block.
+            needed = min(needed, pool.most - sum(not lane.blocked for lane in pool.lanes))
         if needed > pool.wanted and (not pool.wanted or needed >= 2 * pool.wanted):
             self._want(pool, needed)
 
@@ -355,5 +392,8 @@ class Lanes:
                 assert len(lane.calls) <= MOST
             for call in pool.ready:
                 assert call.place is None
-            if pool.ready and not pool.idle and not pool.lanes:
-                assert pool.wanted, "calls that nobody asked a lane for"
+            if any(not call.ended for call in pool.ready):
+                assert not pool.idle, "a lane is idle while calls wait"
+                assert pool.wanted or any(not lane.blocked for lane in pool.lanes), (
+                    "calls that no lane will take"
+                )
