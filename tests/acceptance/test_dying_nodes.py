@@ -1,0 +1,74 @@
+"""Two nodes, and what becomes of tasks, actors and objects when one of them dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from two_nodes import on, ones, total, two_nodes
+
+import nbray as ray
+
+
+@pytest.fixture
+def mortal_nodes():
+    with two_nodes() as nodes:
+        yield nodes
+
+
+def test_an_object_lost_with_its_node_is_a_typed_error_that_says_so(mortal_nodes):
+    _, left, _ = mortal_nodes
+    ref = on("left")(ones).remote()
+    ray.wait([ref])
+    left.kill()
+    with pytest.raises(ray.exceptions.ObjectLostError, match=left.node_id):
+        ray.get(ref, timeout=15)
+    with pytest.raises(ray.exceptions.ObjectLostError):
+        ray.get(on("right")(total).remote(ref), timeout=15)
+
+
+def test_what_ran_on_a_dead_node_runs_again_elsewhere(mortal_nodes, tmp_path):
+    _, left, right = mortal_nodes
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
+
+    def work(here: str) -> str:
+        node = ray.get_runtime_context().get_node_id()
+        if node == here:
+            Path(begun).write_text(node)
+            signal.pause()
+        return node
+
+    first = {left.node_id: left, right.node_id: right}
+    ref = ray.remote(work).options(num_cpus=2).remote(left.node_id)
+    if ray.wait([ref], timeout=0)[0]:
+        return  # it was placed on the other node, where nothing happens to it
+    reader = os.open(begun, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        while not ray.wait([ref], timeout=0.01)[0]:
+            if left.node_id in first and os.read(reader, 100):
+                first.pop(left.node_id).kill()
+    finally:
+        os.close(reader)
+    assert ray.get(ref) == right.node_id
+
+
+def test_an_actor_of_a_dead_node_dies_or_restarts_elsewhere_as_it_may(mortal_nodes):
+    _, left, right = mortal_nodes
+
+    class Here:
+        def node(self) -> str:
+            return ray.get_runtime_context().get_node_id()
+
+    bound = on("left")(Here).remote()
+    free = ray.remote(Here).options(max_restarts=1, max_task_retries=1, num_cpus=2).remote()
+    assert ray.get(bound.node.remote()) == left.node_id
+    victim = {left.node_id: left, right.node_id: right}[ray.get(free.node.remote())]
+    victim.kill()
+    survivor = right if victim is left else left
+    assert ray.get(free.node.remote(), timeout=15) == survivor.node_id
+    if victim is left:
+        with pytest.raises(ray.exceptions.ActorDiedError, match="node"):
+            ray.get(bound.node.remote(), timeout=15)
