@@ -57,6 +57,8 @@ def main() -> int:
         notebook,
         timeout=CELL_SECONDS,
         kernel_name="python3",
+        # At every start ipykernel warns that its loopback ports are not encrypted: as with any Jupyter, and no news here.
+        extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(source.parent)}},
     )
     print(f"running {source} ...", flush=True)
