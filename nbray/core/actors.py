@@ -7,7 +7,8 @@ the next epoch.
     state       means                                           calls
     pending     being created                                   queue
     alive       ``peer`` reaches the incarnation ``epoch``      are sent
-    limbo       its connection broke; placement will say why    queue; those sent wait for the verdict
+    limbo       its connection broke; placement will say why    queue; those sent wait for the verdict. If it says
+                                                                "alive", only the connection broke
     restarting  the next epoch is coming                        queue
     dead        for good, ``reason`` says why                   fail
 
@@ -39,8 +40,7 @@ class ActorCalls:
     """
 
     __slots__ = (
-        "actor_id", "state", "epoch", "reason", "address", "peer", "sent", "queue", "known", "held_back", "effects",
-        "name",
+        "actor_id", "state", "epoch", "reason", "address", "peer", "sent", "queue", "known", "effects", "name",
     )  # fmt: skip
 
     def __init__(self, actor_id: bytes, effects: list[tuple[Any, ...]], name: str = "") -> None:
@@ -54,7 +54,6 @@ class ActorCalls:
         self.sent: dict[int, Call] = {}
         self.queue: deque[Call] = deque()
         self.known: set[int] = set()
-        self.held_back: list[Call] = []
         self.effects = effects
 
     @property
@@ -91,8 +90,10 @@ class ActorCalls:
         if batch:
             self.effects.append((SEND, self, batch))
 
-    def finished(self, sequence: int, duration: float) -> Call | None:
-        """An answer came; None for a late duplicate."""
+    def finished(self, sequence: int, duration: float, peer: Any = None) -> Call | None:
+        """An answer came; None for a late duplicate, or if ``peer`` leads to an earlier incarnation."""
+        if peer is not None and peer is not self.peer:
+            return None
         call = self.sent.pop(sequence, None)
         if call is not None:
             call.function.ran(duration)
@@ -114,11 +115,12 @@ class ActorCalls:
         """What placement says of the actor. Older epochs are old news."""
         if self.state == DEAD or epoch < self.epoch:
             return
+        here = self.state == ALIVE or (self.state == LIMBO and state == RESTARTING)
+        if state != DEAD and here and epoch == self.epoch:
+            return  # said twice
         if state == ALIVE:
-            if epoch == self.epoch and self.state in (ALIVE, LIMBO):
-                return
             self._settle(reason)
-            self.state, self.epoch, self.address = ALIVE, epoch, address
+            self.state, self.epoch, self.address, self.peer = ALIVE, epoch, address, None
             self.known = set()
             self.effects.append((CONNECT, self, address))
             self.pump()
@@ -140,7 +142,6 @@ class ActorCalls:
     def _settle(self, reason: Loss | None) -> None:
         """The fate of what was sent to the incarnation that is gone."""
         sent, self.sent = self.sent, {}
-        self.held_back = []
         again: list[Call] = []
         for call in sent.values():
             call.place = None
