@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                     "processes", "fds", "threads", why="JupyterLab and Chromium outlive a test"
                 )
             )
-            item.add_marker(pytest.mark.timeout(300))
+            item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -106,12 +106,16 @@ class Lab:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return bytes(answer.read())
 
-    def add(self, name: str, *cells: str) -> Path:
-        """A new notebook of code cells."""
-        notebook = nbformat.v4.new_notebook(
-            cells=[nbformat.v4.new_code_cell(source) for source in cells],
-            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-        )
+    def add(self, name: str, *cells: str, source: Path | None = None) -> Path:
+        """A new notebook of code cells, or a copy of ``source`` without its outputs."""
+        if source is None:
+            notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        else:
+            notebook = nbformat.read(source, 4)
+            for cell in notebook.cells:
+                if cell.cell_type == "code":
+                    cell.outputs, cell.execution_count = [], None
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
         path = self.notebooks / name
         nbformat.write(notebook, path)
         return path
@@ -166,6 +170,7 @@ class Notebook:
 
     def __init__(self, browser, lab: Lab, path: Path) -> None:
         self.path = path
+        self.cells = nbformat.read(path, 4).cells
         self.page = browser.new_page()
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -188,6 +193,10 @@ class Notebook:
 
     def cell(self, number: int):
         return self.page.locator(".jp-Notebook .jp-Cell").nth(number)
+
+    def top(self, number: int) -> None:
+        """Scrolls so that the cell is the first one to be seen."""
+        self.cell(number).evaluate("cell => cell.scrollIntoView({block: 'start'})")
 
     def run(self, number: int) -> None:
         self.cell(number).locator(".jp-InputArea-editor").click()
@@ -225,10 +234,10 @@ _opened: list[Notebook] = []
 
 @pytest.fixture
 def opened(browser, lab: Lab) -> Iterator:
-    """``opened(name, *cells)`` makes a notebook and opens it."""
+    """``opened(name, *cells, source=None)`` makes a notebook and opens it; see `Lab.add`."""
 
-    def open_notebook(name: str, *cells: str) -> Notebook:
-        _opened.append(Notebook(browser, lab, lab.add(name, *cells)))
+    def open_notebook(name: str, *cells: str, source: Path | None = None) -> Notebook:
+        _opened.append(Notebook(browser, lab, lab.add(name, *cells, source=source)))
         return _opened[-1]
 
     yield open_notebook

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
 WORK = """
 import pathlib, time, nbray
 
@@ -82,4 +86,28 @@ def test_the_graph_of_a_pool_moves_while_its_tasks_run(opened, lab):
     notebook.run(5)
     page.locator(".nbray-still").wait_for()
     group(notebook, "clean", done=24).wait_for()
+    assert notebook.errors == []
+
+
+def test_the_quickstart_moves_in_jupyterlab_with_run_all(browser, lab, opened):
+    notebook = opened("quickstart.ipynb", source=ROOT / "notebooks" / "01_quickstart.ipynb")
+    page = notebook.page
+    page.set_default_timeout(250_000)  # half a minute of work, on a machine that may have others to serve
+    show = next(i for i, cell in enumerate(notebook.cells) if cell.source == "%nbray graph")
+    notebook.run_all()
+    page.locator('.nbray-group[data-name="evaluate"]:not([data-running="0"])').wait_for()
+    for done in range(8, 40, 8):  # it does not jump from nothing to everything
+        page.wait_for_function(
+            "done => { const n = +document.querySelector('.nbray-group[data-name=evaluate]').dataset.done;"
+            "          return n >= done && n < 80 }",
+            arg=done,
+        )
+    notebook.top(show)
+    notebook.shoot("quickstart")
+    group(notebook, "evaluate", done=80, failed=0).wait_for()
+    group(notebook, "Leaderboard.report", done=80).wait_for()
+    notebook.ended(len(notebook.cells) - 2)
+    page.locator(".nbray-still").wait_for()
+    notebook.top(show)
+    notebook.shoot("quickstart-ended")
     assert notebook.errors == []

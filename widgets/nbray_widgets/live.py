@@ -3,7 +3,8 @@
 - A view reads the feed on a thread of its own, because the kernel's main thread is busy just while there is something
   to see. At most ten times a second, and not at all while no browser shows the view.
 - The browser gets one whole state, then changes; whoever missed one asks for the whole state again.
-- While a cell runs, the kernel cannot hear what the browser asks, so the likely answers are sent unasked.
+- While a cell runs, the kernel cannot hear what the browser asks, so the likely answers are sent unasked: with "Run All" the
+  browser may have missed the first changes, or not even told that it shows the view.
 - The HTML beside the widget is renewed after each cell that changed the picture, and replaces the widget once the pool
   is gone: so a notebook that is saved, closed or exported shows the last picture, whether or not widget state is kept.
 """
@@ -59,7 +60,7 @@ class LiveView(anywidget.AnyWidget):
         self._cursor = 0
         self._lock = threading.Lock()
         self._revision = 0
-        self._state = _stated(reducer, over=False)
+        self._state = _stated(reducer, 0, over=False)
         self._drawn = -1  # the revision that the HTML shows
         self._displays: list[str] = []
         self._viewers: set[str] = set()
@@ -67,7 +68,7 @@ class LiveView(anywidget.AnyWidget):
         self._quiet_since = monotonic()
         self._busy = False
         self._over = False
-        self._told = 0.0
+        self._told, self._told_revision = 0.0, 0
         super().__init__(picture=self._state)
         self.on_msg(self._heard)
 
@@ -95,10 +96,11 @@ class LiveView(anywidget.AnyWidget):
         """Take in what the feed has, for ``budget`` seconds at most, send what changed, and return the state."""
         with self._lock:
             self._take(budget)
-            state = _stated(self._reducer, over=self._over)
+            state = _stated(self._reducer, self._revision, over=self._over)
             change = delta(self._state, state)
             if change:
                 self._revision += 1
+                change.setdefault("about", {})["revision"] = state["about"]["revision"] = self._revision
                 self._state = state
                 # Only kept, not sent: a browser that comes later, or saves the notebook, gets it with the model.
                 self._trait_values["picture"] = state
@@ -125,8 +127,9 @@ class LiveView(anywidget.AnyWidget):
             self.read(READING_TIME)
         elif not self._busy and self._drawn != self._revision and not self._reducer.unfinished:
             self._redraw()
-        if self._busy and self._viewers and monotonic() - self._told > UNASKED:
-            self._told = monotonic()
+        if self._busy and self._told_revision != self._revision and monotonic() - self._told > UNASKED:
+            self._told, self._told_revision = monotonic(), self._revision
+            self._send_whole()
             with self._lock:
                 answers = self.unasked()
             for answer in answers:
@@ -164,13 +167,16 @@ class LiveView(anywidget.AnyWidget):
             self._nobody = False
             _watch(self)
         if op in ("open", "whole"):
-            with self._lock:
-                self.send({"op": "whole", "revision": self._revision, "state": self._state})
+            self._send_whole()
         elif op != "here":
             with self._lock:
                 found = self.answer(message)
             if found is not None:
                 self.send(found)
+
+    def _send_whole(self) -> None:
+        with self._lock:
+            self.send({"op": "whole", "revision": self._revision, "state": self._state})
 
     # --- display ---------------------------------------------------------------------------------------------------
 
@@ -229,9 +235,9 @@ class LiveView(anywidget.AnyWidget):
                 self._redraw()
 
 
-def _stated(reducer: Reducer, *, over: bool) -> State:
+def _stated(reducer: Reducer, revision: int, *, over: bool) -> State:
     state = reducer.snapshot()
-    state["about"]["over"] = over
+    state["about"].update(over=over, revision=revision)
     return state
 
 

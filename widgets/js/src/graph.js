@@ -10,7 +10,6 @@ class Store {
   constructor(model) {
     this.model = model;
     this.state = { groups: {}, actors: {}, edges: {}, about: {}, ...structuredClone(model.get("picture")) };
-    this.revision = null;
     this.tasks = {};
     this.views = new Set();
     model.on("msg:custom", (message) => this.heard(message));
@@ -23,17 +22,19 @@ class Store {
   }
 
   heard(message) {
+    const revision = this.state.about.revision ?? -1;
     if (message.op === "whole") {
+      if (message.revision < revision) return;
       this.state = message.state;
-      this.revision = message.revision;
       this.keep();
     } else if (message.op === "change") {
-      if (this.revision !== message.revision - 1) {
-        if (this.revision === null || message.revision > this.revision) this.model.send({ op: "whole" });
+      if (message.revision !== revision + 1) {
+        // One was missed. A busy kernel hears this late, and sends the whole state by itself meanwhile.
+        if (message.revision > revision && this.asked !== revision) this.model.send({ op: "whole" });
+        this.asked = revision;
         return;
       }
       apply(this.state, message.change);
-      this.revision = message.revision;
     } else if (message.op === "tasks") {
       this.tasks[message.group] = message.tasks;
       for (const view of this.views) view.panel.show(message.group, message.tasks, !message.unasked);

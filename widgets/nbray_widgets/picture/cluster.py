@@ -14,6 +14,8 @@ from nbray_widgets.text import counted, plain
 
 Status: TypeAlias = dict[str, Any]
 
+BYTES = ("memory", "object_store_memory")  # resources that are counted in bytes, and in no meter
+
 
 def status(
     nodes: list[dict[str, Any]],
@@ -40,7 +42,7 @@ def status(
         "used": {
             name: (max(total - available.get(name, 0.0), 0.0), total)
             for name, total in resources.items()
-            if not name.startswith("node:") and name not in ("memory", "object_store_memory")
+            if not name.startswith("node:") and name not in BYTES
         },
         "tasks": totals(state),
         "actors": {
@@ -61,6 +63,13 @@ def _actors(status: Status) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in status["actors"].items() if count) or "none"
 
 
+def _amounts(resources: dict[str, float]) -> str:
+    return ", ".join(
+        f"{plain(name)} {amount / 2**30:.1f} GiB" if name in BYTES else f"{plain(name)} {amount:g}"
+        for name, amount in resources.items()
+    )
+
+
 def line(status: Status) -> str:
     """``1.5 of 2 CPUs in use on 1 node; tasks: 12 done; actors: none``."""
     used, total = status["used"].get("CPU", (0.0, 0.0))
@@ -77,8 +86,8 @@ def text(status: Status) -> str:
         f"  {plain(name)}: {used:g} of {total:g} in use" for name, (used, total) in status["used"].items()
     ]
     for node in status["nodes"]:
-        has = ", ".join(f"{plain(name)} {amount:g}" for name, amount in node["resources"].items())
-        lines.append(f"  node {plain(node['id'])[:12]} ({'up' if node['alive'] else 'down'}): {has}")
+        up = "up" if node["alive"] else "down"
+        lines.append(f"  node {plain(node['id'])[:12]} ({up}): {_amounts(node['resources'])}")
     return "\n".join(lines)
 
 
@@ -93,7 +102,7 @@ def html(status: Status) -> str:
     nodes = "".join(
         f"<tr><td><code>{escape(plain(node['id'])[:12])}</code></td>"
         f'<td class="nbray-state">{"up" if node["alive"] else "down"}</td>'
-        f"<td>{escape(', '.join(f'{plain(n)} {a:g}' for n, a in node['resources'].items()))}</td></tr>"
+        f"<td>{escape(_amounts(node['resources']))}</td></tr>"
         for node in status["nodes"]
     )
     return (

@@ -1,0 +1,130 @@
+"""The magics in a real kernel, spoken to as a notebook does."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+
+import pytest
+from jupyter_client import BlockingKernelClient, KernelManager
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+PATIENCE = 60
+
+pytestmark = pytest.mark.may_leak("fds", why="jupyter_client keeps an event loop for as long as the process lives")
+
+
+class Kernel:
+    def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
+        self.manager = manager
+        self.client = client
+
+    def run(self, cell: str) -> tuple[dict, list[dict]]:
+        """The reply's content and what was published under the cell."""
+        request = self.client.execute(cell)
+        published = []
+        while True:
+            message = self.client.get_iopub_msg(timeout=PATIENCE)
+            if message["parent_header"].get("msg_id") != request:
+                continue
+            if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+                break
+            published.append(message)
+        while True:
+            reply = self.client.get_shell_msg(timeout=PATIENCE)
+            if reply["parent_header"].get("msg_id") == request:
+                return reply["content"], published
+
+    def ok(self, cell: str) -> list[dict]:
+        reply, published = self.run(cell)
+        assert reply["status"] == "ok", "\n".join(reply.get("traceback", []))
+        return published
+
+
+def of_kind(published: list[dict], kind: str) -> list[dict]:
+    return [message["content"] for message in published if message["msg_type"] == kind]
+
+
+def said(published: list[dict]) -> str:
+    return "".join(content["text"] for content in of_kind(published, "stream"))
+
+
+@pytest.fixture
+def kernel(tmp_path, monkeypatch) -> Iterator[Kernel]:
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    manager = KernelManager(kernel_name="python3", transport="ipc", ip=str(tmp_path / "k"))
+    manager.start_kernel(cwd=str(tmp_path))
+    client = manager.blocking_client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=PATIENCE)
+        yield Kernel(manager, client)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=False)
+        manager.cleanup_resources()
+        client.context.term()
+        manager.context.term()
+
+
+DEFINE = """
+import nbray
+
+@nbray.remote
+def load(x):
+    return x
+
+@nbray.remote
+def total(*xs):
+    return sum(xs)
+"""
+
+
+def test_two_lines_a_task_and_the_graph(kernel: Kernel):
+    kernel.ok("%load_ext nbray")
+    (status,) = of_kind(kernel.ok("%nbray init -n 2"), "display_data")
+    assert 'data-cpus="2"' in status["data"]["text/html"]
+    assert "2 CPUs in use on 1 node" in status["data"]["text/plain"]
+    kernel.ok(DEFINE)
+
+    (first,) = of_kind(kernel.ok("%nbray graph"), "display_data")
+    assert first["data"].keys() == {WIDGET, "text/html", "text/plain"}
+    name = first["transient"]["display_id"]
+
+    published = kernel.ok("print(nbray.get(total.remote(*[load.remote(i) for i in range(10)])))")
+    assert said(published) == "45\n"
+    (after,) = of_kind(published, "update_display_data")
+    assert after["transient"]["display_id"] == name
+    assert 'data-name="load" data-done="10"' in after["data"]["text/html"]
+    assert "total  ✓ 1 done" in after["data"]["text/plain"]
+
+    published = kernel.ok("%nbray shutdown")
+    assert "the pool has ended" in said(published)
+    (last,) = of_kind(published, "update_display_data")
+    assert last["data"].keys() == {"text/html", "text/plain"}
+
+    kernel.ok("%nbray init -n 1")  # and again, with a graph of its own
+    kernel.ok(DEFINE + "nbray.get(load.remote(1))")
+    (second,) = of_kind(kernel.ok("%nbray graph"), "display_data")
+    assert "1 task: 1 done" in second["data"]["text/plain"]
+    kernel.ok("nbray.shutdown()")
+
+
+def test_mistakes_are_a_line_and_tab_helps(kernel: Kernel):
+    kernel.ok("%load_ext nbray")
+    reply, published = kernel.run("%nbray statsu")
+    assert reply["status"] == "error"
+    assert "unknown verb 'statsu': did you mean 'status'?" in said(published) + "".join(
+        "".join(content["traceback"]) for content in of_kind(published, "error")
+    )
+    assert "no pool is running" in said(kernel.ok("%nbray status"))
+    for code, match in (("%nbray sta", "status"), ("%nbray init --n", "--num-cpus")):
+        kernel.client.complete(code, len(code))
+        found = kernel.client.get_shell_msg(timeout=PATIENCE)["content"]["matches"]
+        assert found == [match]
+    kernel.ok("%unload_ext nbray")
+    reply, _ = kernel.run("%nbray status")
+    assert reply["status"] == "error"
+    with pytest.raises(queue.Empty):
+        kernel.client.get_stdin_msg(timeout=0)
