@@ -228,7 +228,7 @@ def test_calling_a_method_directly_says_what_to_do():
 def test_an_unknown_method_names_the_nearest():
     counter = Counter.remote()
     with pytest.raises(AttributeError, match=r"'incr'.*'inc'"):
-        counter.incr  # noqa: B018
+        counter.incr
     assert not hasattr(counter, "n")
 
 
@@ -403,7 +403,7 @@ def test_an_actor_is_found_by_its_name():
     assert again == counter
     assert nbray.get(again.inc.remote()) == 4
     with pytest.raises(AttributeError):
-        again.nonsense  # noqa: B018
+        again.nonsense
 
     @nbray.remote
     def look():
@@ -524,7 +524,7 @@ def test_an_actor_that_ends_itself_fails_its_calls():
     for ref in refs:
         with pytest.raises(ActorDiedError):
             nbray.get(ref)
-    with pytest.raises(ActorDiedError, match="3|exit"):
+    with pytest.raises(ActorDiedError, match=r"3|exit"):
         nbray.get(counter.inc.remote())
 
 
@@ -540,7 +540,7 @@ def test_an_argument_that_cannot_be_pickled_fails_at_the_call_and_the_actor_live
 def test_the_signal_that_ended_an_actor_is_in_its_error():
     counter = Counter.remote()
     os.kill(nbray.get(counter.pid.remote()), signal.SIGKILL)
-    with pytest.raises(ActorDiedError, match="SIGKILL|9"):
+    with pytest.raises(ActorDiedError, match=r"SIGKILL|9"):
         nbray.get(counter.inc.remote())
 
 
