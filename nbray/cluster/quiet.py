@@ -16,8 +16,6 @@ import dask
 from distributed import Scheduler, Worker
 from distributed.gc import disable_gc_diagnosis
 
-_LOGGERS = ("distributed.scheduler", "distributed.worker", "distributed.core", "distributed.nanny")
-
 #: Read when a server is created.
 CONFIG = {
     "distributed.admin.system-monitor.gil.enabled": False,
@@ -78,13 +76,12 @@ def calm(*servers: Any, keep: tuple[str, ...] = ()) -> None:
 
 
 class Silence:
-    """Dask's servers log at level INFO by default; for a while they only warn."""
+    """Dask logs at level INFO by default; until ``end`` it only warns."""
 
     def __init__(self) -> None:
-        self._before = {name: logging.getLogger(name).level for name in _LOGGERS}
-        for name in _LOGGERS:
-            logging.getLogger(name).setLevel(logging.WARNING)
+        self._logger = logging.getLogger("distributed")
+        self._before = self._logger.level
+        self._logger.setLevel(max(self._before, logging.WARNING))
 
     def end(self) -> None:
-        for name, level in self._before.items():
-            logging.getLogger(name).setLevel(level)
+        self._logger.setLevel(self._before)

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, TypeAlias
 from nbray.core.ids import ActorId, LeaseId, NodeId, ProcessId
 from nbray.core.ledger import Lease, Ledger, Node, add_up, readable
 from nbray.core.messages import Loss, Message, Spec
+from nbray.core.reclaim import Reclaim
 from nbray.core.waiting import Shape, ShapeKey, WaitingList, Want
 
 PATIENCE = 4  # placements of others that a waiting shape lets pass
@@ -82,7 +83,7 @@ class Placement:
         self._actors: dict[ActorId, Want] = {}
         self._actor_leases: dict[ActorId, LeaseId] = {}
         self._origin: dict[ProcessId, tuple[ProcessId, int]] = {}  # job and depth of what an executor submits
-        self._asked: dict[ProcessId, int] = {}  # leases asked back and not yet returned
+        self._reclaim = Reclaim(self.ledger, self._waiting, self._has_backlog)
         self._reservation: tuple[NodeId, ShapeKey] | None = None
         self._effects: list[Effect] = []
         self._last_lease = 0
@@ -90,7 +91,7 @@ class Placement:
     def drain(self) -> list[Effect]:
         """Place what can be placed; the effects since the last call, in the order in which they are to happen."""
         self._pump()
-        self._reclaim()
+        self._effects += [Tell(owner, ("reclaim", n)) for owner, n in self._reclaim.news()]
         effects, self._effects = self._effects, []
         return effects
 
@@ -200,7 +201,7 @@ class Placement:
             if lease.actor is None:
                 self._end(lease, kill=True)
         self._origin.pop(process, None)
-        self._asked.pop(process, None)
+        self._reclaim.forget(process)
 
     # --- the nodes' answers ------------------------------------------------------------------------------------------
     def granted(self, lease: LeaseId, address: tuple[Any, ...]) -> None:
@@ -277,6 +278,10 @@ class Placement:
         self._waiting.add(want)
         if want.parent is not None:
             self._claims(self.ledger.leases[want.parent])
+
+    def _has_backlog(self, owner: ProcessId, spec: Spec) -> bool:
+        want = self._wants.get((owner, spec))
+        return want is not None and want.unmet > 0
 
     def _met(self, want: Want) -> None:
         if not want.unmet:
@@ -381,8 +386,7 @@ class Placement:
         else:
             if not lease.granted and (want := self._wants.get((lease.owner, lease.spec))) is not None:
                 want.placing -= 1
-            if self._asked.get(lease.owner, 0) > 0:
-                self._asked[lease.owner] -= 1
+            self._reclaim.returned(lease.owner)
         parent = self.ledger.parent_of(lease)
         if parent is not None:
             self._claims(parent)
@@ -401,7 +405,10 @@ class Placement:
             if want.failures < ATTEMPTS:
                 self._enqueue(want)
             else:
-                self._refuse(want, f"its executor could not be started: {loss[1]!s}" + (f"\n{loss[4]}" if loss[4] else ""))
+                self._refuse(
+                    want,
+                    f"its executor could not be started: {loss[1]!s}" + (f"\n{loss[4]}" if loss[4] else ""),
+                )
 
     def _refuse(self, want: Want, text: str = "") -> None:
         if not text:
@@ -415,51 +422,3 @@ class Placement:
             self._effects.append(ActorLost(want.actor, want.epoch, ("infeasible", text, 0, 0, "")))
         else:
             self._effects.append(Tell(want.owner, ("infeasible", want.spec, text)))
-
-    # --- asking back -----------------------------------------------------------------------------------------------
-    def _reclaim(self) -> None:
-        """Ask those who hold what others wait for; tell them again only when the number grows or nobody waits any more.
-
-        Who wants no more of a spec himself will have idle leases of it, now or soon: he is asked for all that is missing. Who
-        has a backlog of his own is asked for one, and only by somebody who has nothing or whose job has fewer by two: otherwise
-        two busy owners would take leases from each other without end.
-        """
-        due: Counter[ProcessId] = Counter()
-        for shape in self._waiting.shapes.values():
-            for want in shape.heads():
-                self._ask_for(want, due)
-        for owner, n in due.items():
-            if n > self._asked.get(owner, 0):
-                self._asked[owner] = n
-                self._effects.append(Tell(owner, ("reclaim", n)))
-        for owner in [owner for owner in self._asked if owner not in due]:
-            if self._asked.pop(owner):
-                self._effects.append(Tell(owner, ("reclaim", 0)))
-
-    def _ask_for(self, want: Want, due: Counter[ProcessId]) -> None:
-        own = (want.owner, want.spec) if want.actor is None else None
-        asks = dict(want.asks)
-        busy: list[tuple[int, ProcessId]] = []
-        for (owner, spec), leases in self.ledger.holders.items():
-            shares = [
-                -(-asks[name] * want.unmet // units) for name, units in spec[0] if units and name in asks
-            ]
-            if not shares or (owner, spec) == own:
-                continue
-            backlog = self._wants.get((owner, spec))
-            if backlog is None or not backlog.unmet:
-                due[owner] = max(due[owner], min(max(shares), len(leases)))
-            elif self._should_yield(leases, want, own):
-                busy.append((len(leases), owner))
-        if busy:
-            richest = max(busy)[1]
-            due[richest] = max(due[richest], 1)
-
-    def _should_yield(self, leases: set[LeaseId], want: Want, own: tuple[ProcessId, Spec] | None) -> bool:
-        mine = self.ledger.holders.get(own, ()) if own is not None else ()
-        if not mine:
-            return True
-        job = self.ledger.leases[next(iter(leases))].job
-        if job != want.job:
-            return self.ledger.active[job] > self.ledger.active[want.job] + 1
-        return len(leases) > len(mine) + 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import platform
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -69,6 +70,7 @@ class PlacementPlugin(SchedulerPlugin):
         scheduler.stream_handlers[streams.UP] = self._heard_client
         scheduler.stream_handlers[streams.REPORT] = self._heard_agent
         scheduler.handlers[streams.JOIN] = self._join
+        scheduler.handlers["adaptive_target"] = self._adaptive_target
 
     # --- who comes and goes ----------------------------------------------------------------------------------------
     def connect(self, process: bytes, deliver: Deliver) -> None:
@@ -361,6 +363,18 @@ class PlacementPlugin(SchedulerPlugin):
         if lease is not None:
             self.placement.exited(lease, ("node", f"Dask ended the lease's task ({finish})", 0, 0, ""))
             self._settle()
+
+    def _adaptive_target(self, target_duration: Any = None) -> int:
+        """How many workers Dask's adaptive scaling should have: also what nbray uses and waits for."""
+        dask: int = self.scheduler.adaptive_target(target_duration)
+        nodes = self.placement.ledger.nodes.values()
+        most = {
+            name: max(node.totals.get(name, 0) for node in nodes) for node in nodes for name in node.totals
+        }
+        missing = [
+            math.ceil(n / most[name]) if most.get(name) else 1 for name, n in self.placement.demand().items()
+        ]
+        return max(dask, sum(bool(node.leases) for node in nodes) + max(missing, default=0))
 
     def valid_workers_downscaling(self, scheduler: Any, workers: list[Any]) -> list[Any]:
         """Workers that hold no lease may go when the cluster shrinks."""

@@ -534,6 +534,11 @@ class AgainstTheModel(RuleBasedStateMachine):
         free = self.free(node)
         return all(free.get(name, 0) >= n for name, n in asks[0] if n)
 
+    def on_way(self, owner: bytes, shape: Any) -> int:
+        """Lanes placed and not granted."""
+        placed = [place for lease, place in self.leases.items() if lease not in self.granted]
+        return sum(place.actor is None and (place.owner, place.spec) == (owner, shape) for place in placed)
+
     def settle(self) -> None:
         for effect in self.machine.drain():
             if isinstance(effect, Place):
@@ -543,13 +548,7 @@ class AgainstTheModel(RuleBasedStateMachine):
                 assert self.fits(asks, effect.node)
                 self.leases[effect.lease] = effect
                 if effect.actor is None:
-                    on_way = sum(
-                        p.actor is None
-                        and (p.owner, p.spec) == (effect.owner, effect.spec)
-                        and id_ not in self.granted
-                        for id_, p in self.leases.items()
-                    )
-                    assert on_way <= self.wanted[effect.owner, effect.spec]
+                    assert self.on_way(effect.owner, effect.spec) <= self.wanted[effect.owner, effect.spec]
             elif isinstance(effect, End):
                 place = self.leases.pop(effect.lease)
                 self.dead.add(effect.lease)
@@ -558,7 +557,8 @@ class AgainstTheModel(RuleBasedStateMachine):
                 if place.actor is not None:
                     self.actors.pop(place.actor, None)
             elif isinstance(effect, Tell) and effect.message[0] == "infeasible":
-                self.wanted[effect.to, effect.message[1]] = 0
+                key = effect.to, effect.message[1]
+                self.wanted[key] = self.on_way(*key)
         self.machine.validate()
 
     @rule(cpus=st.integers(1, 4), gpus=st.integers(0, 1))
@@ -583,11 +583,7 @@ class AgainstTheModel(RuleBasedStateMachine):
         owners = [DRIVER, OTHER, *(process(lease) for lease in self.granted)]
         owner = data.draw(st.sampled_from(owners))
         parent = int.from_bytes(owner[4:], "big") if owner.startswith(b"exec") else None
-        on_way = sum(
-            place.actor is None and (place.owner, place.spec) == (owner, shape) and lease not in self.granted
-            for lease, place in self.leases.items()
-        )
-        self.wanted[owner, shape] = max(n, on_way)
+        self.wanted[owner, shape] = max(n, self.on_way(owner, shape))
         self.machine.want(owner, shape, n, parent)
         self.settle()
 
@@ -653,13 +649,7 @@ class AgainstTheModel(RuleBasedStateMachine):
         if self.machine._reservation is not None:
             return
         for (owner, shape), n in self.wanted.items():
-            on_way = sum(
-                place.actor is None
-                and (place.owner, place.spec) == (owner, shape)
-                and lease not in self.granted
-                for lease, place in self.leases.items()
-            )
-            if n > on_way:
+            if n > self.on_way(owner, shape):
                 assert not any(self.fits(shape, node) for node in self.totals), (owner, shape)
 
     def teardown(self) -> None:

@@ -50,7 +50,14 @@ async def test_an_init_that_raises_kills_the_actor_with_its_failure(world: World
     world.say("actor_new", ACTOR, spec(), b"creation", {"max_restarts": 5})
     lease = await placed(world, node)
     node.hosted(lease, b"pickled failure")
-    assert await world.hear("actor") == ("actor", ACTOR, "dead", 0, None, ("init", b"pickled failure", 0, 0, ""))
+    assert await world.hear("actor") == (
+        "actor",
+        ACTOR,
+        "dead",
+        0,
+        None,
+        ("init", b"pickled failure", 0, 0, ""),
+    )
     await world.until(lambda: node.ended == [(lease, True)])
 
 

@@ -149,6 +149,18 @@ async def test_a_busy_worker_is_not_chosen_when_the_cluster_shrinks(world: World
 
 
 @run
+async def test_what_waits_reaches_dasks_adaptive_scaling(world: World) -> None:
+    target = world.scheduler.handlers["adaptive_target"]
+    world.say("want", spec(), 1, None)
+    assert target() == 1
+    await world.add_node(CPU=2)
+    await world.hear("granted")
+    world.say("want", spec(), 6, None)
+    await world.hear("granted")
+    assert target(target_duration="5s") == 1 + 3
+
+
+@run
 async def test_a_new_driver_is_told_of_the_nodes(world: World) -> None:
     node = await world.add_node(CPU=2)
     heard: list[Any] = []
@@ -200,7 +212,9 @@ def test_nonsense_is_logged_and_breaks_no_link(caplog: pytest.LogCaptureFixture)
         node.up(lease, "nor this")
         node.up(lease, "lend", {})
         world.workers[0].batched_stream.send({"op": streams.REPORT, "message": ("no such report",)})
-        world.scheduler.worker_send(world.workers[0].address, {"op": streams.ORDER, "message": ("retire", 1, 2)})
+        world.scheduler.worker_send(
+            world.workers[0].address, {"op": streams.ORDER, "message": ("retire", 1, 2)}
+        )
         world.say("give", lease)
         assert await world.lease() == lease + 1
 
