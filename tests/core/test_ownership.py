@@ -336,6 +336,11 @@ class RefsBetweenProcesses(RuleBasedStateMachine):
             process.user[oid] -= 1
             self.unuse(process, oid)
 
+    @rule(who=WHO)
+    def drop_all(self, who: bytes) -> None:
+        while self.processes[who].user.total():
+            self.drop(who, 0)
+
     @rule(who=WHO, to=WHO, n=ANY, as_argument=st.booleans())
     def pass_on(self, who: bytes, to: bytes, n: int, as_argument: bool) -> None:
         process = self.processes[who]
@@ -357,13 +362,11 @@ class RefsBetweenProcesses(RuleBasedStateMachine):
         else:
             self.ask_hold(process, oid, to, lambda: self.send(who, to, "ref", oid, True, None))
 
-    @rule(source=WHO, to=WHO)
-    def deliver(self, source: bytes, to: bytes) -> None:
-        self.delivered(source, to)
-
-    @rule(to=WHO)
-    def placement_tells(self, to: bytes) -> None:
-        self.delivered(b"placement", to)
+    @precondition(lambda self: any(self.wires.values()))
+    @rule(n=ANY)
+    def deliver(self, n: int) -> None:
+        busy = [pair for pair, wire in self.wires.items() if wire]
+        self.delivered(*busy[n % len(busy)])
 
     def delivered(self, source: bytes, to: bytes) -> None:
         wire, process = self.wires[source, to], self.processes[to]
@@ -410,6 +413,9 @@ class RefsBetweenProcesses(RuleBasedStateMachine):
         process.alive = False
         self.in_doubt |= {oid for _, oid in process.calls.values()}
         self.in_doubt |= {oid for _, (oid, then) in process.asking.values() if then is not None}
+        # Placement may tell of its death before what it sent has arrived.
+        sent = [message for pair, wire in self.wires.items() if pair[0] == who for message in wire]
+        self.in_doubt |= {message[1] for message in sent if message[0] == "ref" and not message[2]}
         process.own.clear()
         process.user.clear()
         process.borrowed.clear()
@@ -450,15 +456,12 @@ class RefsBetweenProcesses(RuleBasedStateMachine):
     def teardown(self) -> None:
         """When all has arrived and nobody has a ref, nothing is left."""
         for process in self.processes.values():
-            while process.user.total():
-                self.drop(process.id, 0)
+            self.drop_all(process.id)
         while any(wire for (_, to), wire in self.wires.items() if self.processes[to].alive):
             for source, to in self.wires:
                 self.delivered(source, to)
                 self.nothing_is_freed_while_somebody_has_or_will_receive_it()
-                process = self.processes[to]
-                while process.user.total():
-                    self.drop(to, 0)
+                self.drop_all(to)
         for process in self.processes.values():
             if process.alive:
                 assert not process.asking
