@@ -51,6 +51,12 @@ class RuntimeContext:
         namespace: str = self._fact("namespace")
         return namespace
 
+    @property
+    def was_current_actor_reconstructed(self) -> bool:
+        """Whether this process is an actor that was restarted."""
+        executor = self._runtime.executor
+        return executor is not None and bool(executor.actor_id) and executor.epoch > 0
+
 
 def get_runtime_context() -> RuntimeContext:
     """Facts about the process and the task that asks. Starts a local pool if there is none.

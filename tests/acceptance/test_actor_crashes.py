@@ -39,6 +39,9 @@ class Worker:
             os.kill(os.getpid(), signal.SIGKILL)
         return "survived"
 
+    def reconstructed(self):
+        return nbray.get_runtime_context().was_current_actor_reconstructed
+
     def stand(self, gate):
         gate.wait()
 
@@ -61,6 +64,7 @@ def test_a_restarted_actor_runs_its_constructor_again_and_has_a_new_process(tmp_
     marks = Marks(tmp_path)
     worker = Worker.options(max_restarts=1).remote(marks)
     nbray.get([worker.inc.remote() for _ in range(3)])
+    assert not nbray.get(worker.reconstructed.remote())
     first = kill(worker)
 
     def lives():
@@ -71,6 +75,7 @@ def test_a_restarted_actor_runs_its_constructor_again_and_has_a_new_process(tmp_
 
     until(lives)
     assert nbray.get(worker.inc.remote(), timeout=30) == 1
+    assert nbray.get(worker.reconstructed.remote())
     assert marks.count("init") == 2
     kill(worker)
     with pytest.raises(ActorDiedError):
