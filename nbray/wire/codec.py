@@ -1,7 +1,7 @@
 """Frames: a 4-byte little-endian length, then one MessagePack array.
 
-MessagePack because decoding it runs no code and allocates no more than what has arrived, so a decoder fed with anything
-answers with messages or a ``ProtocolError``.
+MessagePack because decoding it runs no code, so a decoder fed with anything answers with messages or a ``ProtocolError``.
+Nothing is allocated for a frame before its bytes are there. Only peers that have shown the secret send frames.
 """
 
 from __future__ import annotations
@@ -27,8 +27,14 @@ _unpack_length = _LENGTH.unpack_from
 
 
 def encode(message: Message) -> bytes:
-    """One frame. Not to be called by two threads at once (the packer keeps a buffer)."""
+    """One frame. Not to be called by two threads at once (the packer keeps a buffer).
+
+    Raises:
+        ValueError: the message is longer than any peer would take.
+    """
     body: bytes = _pack(message)
+    if len(body) > MAX_FRAME:
+        raise ValueError(f"a message of {len(body)} bytes is over the limit of {MAX_FRAME}")
     return _pack_length(len(body)) + body
 
 

@@ -3,11 +3,11 @@
 Both sides show that they know the cluster's secret without sending it, and a recorded exchange is worthless later:
 
     connector -> acceptor   magic, versions, nonce C
-    acceptor  -> connector  magic, versions, nonce A, HMAC(secret, "acceptor" C A)
+    acceptor  -> connector  magic, versions, nonce A; once C has come: HMAC(secret, "acceptor" C A)
     connector -> acceptor   HMAC(secret, "connector" C A)
 
 Nothing a peer sends before its proof is interpreted but for the versions, so that a mismatch can be told apart from a
-wrong secret.
+wrong secret; both sides greet at once, so that both can tell.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Handshake:
 
     def start(self) -> bytes:
         """What to send before anything is received."""
-        return _GREETING + self._mine if self._connector else b""
+        return _GREETING + self._mine
 
     def receive(self, data: bytes) -> tuple[bytes, bytes]:
         """Take bytes; answer ``(to send, left over)``. ``left over`` is the start of the frames once ``done``.
@@ -92,16 +92,16 @@ class Handshake:
         return self._proof(b"connector"), rest
 
     def _as_acceptor(self) -> tuple[bytes, bytes]:
-        answer = b""
+        proof = b""
         if not self._theirs:
             self._greeting()
             if len(self._buffer) < _FIRST_SIZE:
                 return b"", b""
             self._theirs = self._buffer[len(_GREETING) : _FIRST_SIZE]
             self._buffer = self._buffer[_FIRST_SIZE:]
-            answer = _GREETING + self._mine + self._proof(b"acceptor")
+            proof = self._proof(b"acceptor")
         if len(self._buffer) < _DIGEST_SIZE:
-            return answer, b""
+            return proof, b""
         self._check(b"connector", self._buffer[:_DIGEST_SIZE])
         self.done = True
-        return answer, self._buffer[_DIGEST_SIZE:]
+        return proof, self._buffer[_DIGEST_SIZE:]
