@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import socket
+from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from nbray.channel.poller import READ, WRITE
 from nbray.core.ids import Address
 from nbray.core.messages import Message
-from nbray.exceptions import ConnectionClosed, ProtocolError
+from nbray.exceptions import ProtocolError
 from nbray.wire.codec import Decoder, encode
 from nbray.wire.handshake import Handshake
 
 if TYPE_CHECKING:
     from nbray.channel.reactor import Reactor
 
+logger = logging.getLogger("nbray.channel")
+
 _RECEIVE_SIZE = 1 << 16
+#: Frames handed to the system in one call.
+_GATHER = 64
 
 #: The first frame each way: (HELLO, address, pid). Not one of core's messages: it belongs to the connection itself.
 HELLO = 0
@@ -29,21 +37,30 @@ class Connection:
     All methods must be called with the reactor's lock held, as the callbacks are. ``send`` never blocks: what the socket
     does not take waits in memory. Before the handshake is done messages queue.
 
+    A peer that takes no more may have sent much before it died, and all of that counts: when sending fails, the connection
+    stays until what has come is read. An executor's results tell which of its calls have run.
+
     Attributes:
         peer: the other side's address once it has said hello, else None; pid: its process id, likewise.
         on_open: called with the connection when the hello has come.
         on_message: called with (connection, message).
-        on_close: called once with (connection, error or None), from the reactor's next step, never from ``send``.
+        on_close: called once with (connection, error or None), from a later step of the reactor, never from ``send``.
         context: whatever the user of the connection wants to find here again.
     """
 
     __slots__ = (
-        "_reactor", "_socket", "fd", "_decoder", "_handshake", "_early", "_out", "_writing", "_connecting",
+        "_reactor", "_socket", "fd", "_decoder", "_handshake", "_early", "_out", "_writing", "_connecting", "_mute",
         "peer", "pid", "on_message", "on_close", "on_open", "context", "open", "closed", "deadline", "error",
     )  # fmt: skip
 
     def __init__(
-        self, reactor: Reactor, sock: socket.socket, *, connector: bool, connecting: bool, deadline: float
+        self,
+        reactor: Reactor,
+        sock: socket.socket,
+        *,
+        connector: bool,
+        connecting: bool = False,
+        deadline: float = math.inf,
     ) -> None:
         self._reactor = reactor
         self._socket = sock
@@ -51,9 +68,10 @@ class Connection:
         self._decoder = Decoder()
         self._handshake: Handshake | None = Handshake(reactor.secret, connector=connector)
         self._early: list[bytes] = []
-        self._out: list[bytes] = []
+        self._out: deque[bytes | memoryview] = deque()
         self._writing = False
         self._connecting = connecting
+        self._mute = False
         self.peer: Address | None = None
         self.pid = 0
         self.on_open: Callable[[Connection], None] | None = None
@@ -64,9 +82,7 @@ class Connection:
         self.closed = False
         self.deadline = deadline
         self.error: BaseException | None = None
-        hello = self._handshake.start()
-        if hello:
-            self._write(hello)
+        self._write(self._handshake.start())
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open" if self.open else "opening"
@@ -86,12 +102,12 @@ class Connection:
             except BlockingIOError:
                 sent = 0
             except OSError as error:
-                self._fail(error)
+                self._cannot_send(error)
                 return
             if sent != len(frame):
-                self._out.append(frame[sent:])
+                self._out.append(memoryview(frame)[sent:])
                 self._want_write(True)
-        elif not self.closed:
+        elif not self.closed and not self._mute:
             self._early.append(encode(message))
 
     def _write(self, data: bytes) -> None:
@@ -105,15 +121,30 @@ class Connection:
         out = self._out
         try:
             while out:
-                data = out[0] if len(out) == 1 else b"".join(out)
-                sent = self._socket.send(data)
-                out[:] = [data[sent:]] if sent < len(data) else []
+                # Views, not copies: of a long frame the socket takes little at a time.
+                sent = self._socket.sendmsg(list(islice(out, _GATHER)))
+                while sent:
+                    first = out[0]
+                    if sent < len(first):
+                        out[0] = memoryview(first)[sent:]
+                        break
+                    sent -= len(first)
+                    out.popleft()
         except BlockingIOError:
             pass
         except OSError as error:
-            self._fail(error)
+            self._cannot_send(error)
             return
         self._want_write(bool(out))
+
+    def _cannot_send(self, error: OSError) -> None:
+        """The peer is gone, or going: the next read tells, after the last of what it had sent."""
+        self.error = error
+        self.open = False
+        self._mute = True
+        self._out.clear()
+        self._early.clear()
+        self._want_write(False)
 
     def _want_write(self, wanted: bool) -> None:
         if wanted != self._writing and not self.closed:
@@ -137,6 +168,7 @@ class Connection:
                 self._fail(OSError(code, "connect failed"))
                 return
             self._connecting = False
+            self._reactor.reached(self)
         if events & WRITE:
             self._flush()
         if events & ~WRITE:
@@ -148,11 +180,15 @@ class Connection:
                 self._fail(error)
                 return
             if not data:
-                self._fail(None)
+                self._fail(self.error)
                 return
             try:
                 self._received(data)
             except ProtocolError as error:
+                self._fail(error)
+            except Exception as error:
+                # A defect, or a peer that breaks the rules in a new way. Whoever polls must live on, and it is not their affair.
+                logger.exception("%r could not be served", self)
                 self._fail(error)
 
     def _received(self, data: bytes) -> None:
@@ -165,7 +201,7 @@ class Connection:
                 return
             self._handshake = None
             self._reactor.opened(self)
-            self.open = True
+            self.open = not self._mute
             early, self._early = self._early, []
             self._write(encode((HELLO, tuple(self._reactor.address), os.getpid())) + b"".join(early))
             if not data:
@@ -216,7 +252,3 @@ class Connection:
         self._socket.close()
         self._out.clear()
         self._early.clear()
-
-    def check_open(self) -> None:
-        if self.closed:
-            raise ConnectionClosed(f"the connection to {self.peer} is closed")

@@ -2,19 +2,26 @@
 
 A ``KeyboardInterrupt`` may be raised between any two bytecodes of the main thread. While that thread holds the owner's lock, or
 leads, the signal is only noted, the poll is ended, and the interrupt is raised at the end of the section.
-Jupyter installs Python's own handler anew for each cell, so ``install`` is called often and costs a look when nothing changed.
+Jupyter installs Python's own handler anew for each cell, so the main thread looks at each section's beginning whether ours stands
+first, and ``install`` costs a look when nothing changed.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from nbray.exceptions import RaySystemError
+
+_SIGINT = signal.SIGINT
 _get_ident = threading.get_ident
 _main = threading.main_thread
+# signal.getsignal makes an enum of what this answers, at ten times the cost.
+_getsignal = _signal.getsignal
 
 
 class Interrupts:
@@ -30,19 +37,21 @@ class Interrupts:
         self.pending = False
         self.wake: Callable[[], None] = lambda: None
         self._previous: Any = None
+        self._ours = self._handle
+        self._delivering = False
 
     def install(self) -> None:
         """Stand before the present SIGINT handler. Only the main thread can; others need not."""
         if _get_ident() != self._main:
             return
-        handler = signal.getsignal(signal.SIGINT)
-        if handler != self._handle and callable(handler):
+        handler = _getsignal(signal.SIGINT)
+        if handler is not self._ours and callable(handler):
             self._previous = handler
-            signal.signal(signal.SIGINT, self._handle)
+            signal.signal(signal.SIGINT, self._ours)
 
     def uninstall(self) -> None:
         """Give the previous handler back."""
-        if _get_ident() == self._main and signal.getsignal(signal.SIGINT) == self._handle:
+        if _get_ident() == self._main and _getsignal(signal.SIGINT) is self._ours:
             signal.signal(signal.SIGINT, self._previous)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -50,11 +59,26 @@ class Interrupts:
             self.pending = True
             self.wake()
         else:
+            self._pass_on(number, frame)
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        """To the handler that ours stands before.
+
+        Who installs one later that calls the one before it calls us, and we stand before it again: a circle, which ends here.
+        """
+        if self._delivering:
+            signal.default_int_handler(number, frame)
+        self._delivering = True
+        try:
             self._previous(number, frame)
+        finally:
+            self._delivering = False
 
     def enter(self) -> bool:
         """From here on interrupts wait; answers whether this thread must ``leave``."""
         if _get_ident() == self._main:
+            if _getsignal(signal.SIGINT) is not self._ours:
+                self.install()
             self._held += 1
             return True
         return False
@@ -68,25 +92,46 @@ class Interrupts:
     def deliver(self) -> None:
         """The interrupt that waited, to whoever handles SIGINT."""
         self.pending = False
-        self._previous(signal.SIGINT, None)
+        self._pass_on(signal.SIGINT, None)
 
 
 class DeferringLock:
-    """A lock whose holder is not interrupted. Not reentrant: a transition never starts another."""
+    """A lock whose holder is not interrupted. Not reentrant: a transition never starts another.
 
-    __slots__ = ("_lock", "_interrupts", "_main")
+    User code can run inside one all the same: a ``__del__``, when the garbage collector strikes there. If it comes back to the
+    lock it gets an error, where it would wait for itself for ever.
+    """
+
+    __slots__ = ("_lock", "_interrupts", "_main", "_holder")
 
     def __init__(self, interrupts: Interrupts) -> None:
         self._lock = threading.Lock()
         self._interrupts = interrupts
         self._main = _main().ident
+        self._holder = 0
+
+    @property
+    def held_here(self) -> bool:
+        """Whether this very thread holds it."""
+        return self._holder == _get_ident()
 
     def __enter__(self) -> None:
-        if _get_ident() == self._main:
-            self._interrupts._held += 1
+        me = _get_ident()
+        if me == self._holder:
+            raise RaySystemError(
+                "nbray was used by code that runs in the middle of its own bookkeeping, such as a __del__ that the "
+                "garbage collector calls; let such code only note what is to be done"
+            )
+        if me == self._main:
+            interrupts = self._interrupts
+            if _getsignal(_SIGINT) is not interrupts._ours:
+                interrupts.install()
+            interrupts._held += 1
         self._lock.acquire()
+        self._holder = me
 
     def __exit__(self, *_: object) -> None:
+        self._holder = 0
         self._lock.release()
         if _get_ident() == self._main:
             interrupts = self._interrupts

@@ -13,6 +13,7 @@ sleeps without time-out, so an idle process uses no CPU.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from nbray.channel.reactor import Reactor
 
 if TYPE_CHECKING:
     import asyncio  # 40 ms that most processes never need
+
+logger = logging.getLogger("nbray.channel")
 
 PARK = 0.004
 QUIET = 0.02
@@ -49,6 +52,8 @@ class Leadership:
         self._flush = flush
         self._tick = tick
         self._leading = threading.Lock()
+        self._leader = 0  # the thread that has it
+        self._patient = False  # and polls for long, without looking at what was held back meanwhile
         self._background_leads = False
         self._wanted = 0
         self._turns = 0
@@ -65,20 +70,29 @@ class Leadership:
     # -- foreground ------------------------------------------------------------------------------------------------
 
     def run_until(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
-        """Serve the sockets until ``done()`` is true; False if ``deadline`` (``time.monotonic``) came first.
+        """Serve the sockets until ``done()`` is true; False if ``deadline`` (``time.monotonic``) or ``close`` came first.
 
-        ``done`` is called often, without locks, by this thread only.
+        ``done`` is called often, without locks, by this thread only. A handler of Ctrl-C that raises nothing ends nothing.
         """
         if done():
             return True
-        main = self._interrupts.enter()
-        try:
-            return self._wait(done, deadline, main)
-        finally:
-            if main:
-                self._interrupts.leave()
+        while True:
+            main = self._interrupts.enter()
+            try:
+                if self._wait(done, deadline, main):
+                    return True
+            finally:
+                if main:
+                    self._interrupts.leave()
+            if self._closing or (main and self._interrupts.pending):
+                return False
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
 
     def _wait(self, done: Callable[[], bool], deadline: float | None, main: bool) -> bool:
+        if self._leader == threading.get_ident():
+            # Called by what this thread's own poll has called: a callback of a future that waits for another.
+            return self._lead(done, deadline, main)
         if deadline is not None and deadline <= time.monotonic():
             self._flush()
             if self._leading.acquire(False):
@@ -86,6 +100,7 @@ class Leadership:
             return done()
         while not self._closing and not (main and self._interrupts.pending):
             if self._leading.acquire(False) or self._depose():
+                self._leader = threading.get_ident()
                 try:
                     if self._lead(done, deadline, main):
                         return True
@@ -120,6 +135,7 @@ class Leadership:
         step, flush = self._reactor.step, self._flush
         patience = QUIET
         while True:
+            self._patient = patience == TICK  # first: what is held back after the flush then wakes the poll
             flush()
             if done():
                 return True
@@ -136,6 +152,7 @@ class Leadership:
                 if self._quiet:
                     self._noise()
                 patience = QUIET
+                self._tell_loop()
             else:
                 self._quiet = True
                 patience = TICK
@@ -151,12 +168,15 @@ class Leadership:
 
     def _step_down(self) -> None:
         self._turns += 1
+        self._patient = False
         self._noise()
+        self._leader = 0
         self._leading.release()
         if self._followers:
             self._call_followers()
 
     def _follow(self, deadline: float | None) -> None:
+        self._flush()
         gate = threading.Lock()
         gate.acquire()
         self._followers.append(gate)
@@ -194,6 +214,7 @@ class Leadership:
         self._loop = loop
         self._on_served = served
         self._noise()
+        self._reactor.wake()  # the background thread may lead: it makes way
         loop.add_reader(self._reactor.fileno(), ready)
 
     def leave_loop(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -203,20 +224,41 @@ class Leadership:
     def nudge(self) -> None:
         """Something was held back to be batched: a loop flushes it after what runs now, others flush before they poll."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._flush)
+            self._tell_loop()
+        elif self._patient:
+            self._patient = False
+            self._reactor.wake()
+
+    def _tell_loop(self) -> None:
+        """Another thread than the loop's has served, or something was held back."""
+        loop = self._loop
+        if loop is not None:
+            try:
+                loop.call_soon_threadsafe(self._served_by_others)
+            except RuntimeError:
+                pass  # it was closed meanwhile
+
+    def _served_by_others(self) -> None:
+        self._flush()
+        if self._loop is not None:
+            self._on_served()
 
     def _watch_loop(self, seen: int) -> int:
         """The background thread beside a loop: serves only when user code has kept the loop from it for long."""
         self._alarm.acquire(timeout=_STUCK)
         self._maybe_tick()
-        if self._turns == seen and self._loop is not None and self._leading.acquire(False):
+        if self._turns == seen and not self._closing and self._leading.acquire(False):
+            self._leader = threading.get_ident()
             try:
-                served = self._reactor.step(0)
+                served = 0
+                while self._reactor.step(0) and not self._closing:
+                    served += 1
+                    self._flush()
             finally:
+                self._leader = 0
                 self._leading.release()
             if served:
-                self._flush()
-                self._loop.call_soon_threadsafe(self._on_served)
+                self._tell_loop()
         return self._turns
 
     # -- background ------------------------------------------------------------------------------------------------
@@ -232,6 +274,14 @@ class Leadership:
             self.start()
 
     def _background(self) -> None:
+        while not self._closing:
+            try:
+                self._serve()
+            except Exception:  # a callback's defect must not leave the process deaf
+                logger.exception("the background thread goes on after an error")
+                time.sleep(PARK)
+
+    def _serve(self) -> None:
         seen = -1
         while not self._closing:
             if self._loop is not None:
@@ -255,16 +305,21 @@ class Leadership:
             if not self._leading.acquire(False):
                 continue
             self._background_leads = True
+            self._leader = threading.get_ident()
+            patience = PARK
             try:
-                while not self._wanted and not self._closing:
+                while not self._wanted and not self._closing and self._loop is None:
+                    self._patient = patience == TICK
                     self._flush()
-                    self._reactor.step(TICK)
+                    patience = PARK if self._reactor.step(patience) else TICK
                     self._maybe_tick()
                     if self._followers:
                         self._call_followers()
             finally:
-                self._background_leads = False
+                self._patient = self._background_leads = False
+                self._leader = 0
                 self._leading.release()
+            self._tell_loop()
             seen = self._turns
 
     def _maybe_tick(self) -> None:
@@ -280,4 +335,7 @@ class Leadership:
         self._reactor.wake()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(2.0)
+        # The sockets are closed next: nobody may be polling them.
+        if self._leader != threading.get_ident() and self._leading.acquire(timeout=2.0):
+            self._leading.release()
         self._call_followers()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import selectors
+import threading
 from typing import Protocol
 
 READ, WRITE = 1, 4  # EPOLLIN, EPOLLOUT; errors and hang-ups are reported as READ
@@ -62,9 +63,15 @@ def new_poller() -> Poller:
 
 
 class Waker:
-    """Ends a ``poll`` from another thread. ``fd`` becomes readable on ``wake`` until ``clear``."""
+    """Ends a ``poll`` from another thread. ``fd`` becomes readable on ``wake`` until ``clear``.
+
+    After ``close`` a ``wake`` does nothing: the number may by then be somebody's file. The lock is reentrant because signal
+    handlers wake too.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._closed = False
         if hasattr(os, "eventfd"):
             self.fd = self._to = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         else:
@@ -73,18 +80,26 @@ class Waker:
             os.set_blocking(self._to, False)
 
     def wake(self) -> None:
-        try:
-            os.write(self._to, b"\x01\0\0\0\0\0\0\0")
-        except BlockingIOError:  # already awake a thousand times over
-            pass
+        with self._lock:
+            if self._closed:
+                return
+            try:
+                os.write(self._to, b"\x01\0\0\0\0\0\0\0")
+            except BlockingIOError:  # already awake a thousand times over
+                pass
 
     def clear(self) -> None:
-        try:
-            os.read(self.fd, 4096)
-        except BlockingIOError:
-            pass
+        with self._lock:
+            if self._closed:
+                return
+            try:
+                os.read(self.fd, 4096)
+            except BlockingIOError:
+                pass
 
     def close(self) -> None:
-        os.close(self.fd)
-        if self._to != self.fd:
-            os.close(self._to)
+        with self._lock:
+            self._closed = True
+            os.close(self.fd)
+            if self._to != self.fd:
+                os.close(self._to)

@@ -8,6 +8,7 @@ user's threads never interleave.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 import threading
@@ -20,7 +21,14 @@ from nbray.channel.poller import READ, Waker, new_poller
 from nbray.core.ids import Address
 from nbray.wire.handshake import TIME_LIMIT
 
+logger = logging.getLogger("nbray.channel")
+
 _BACKLOG = 4096
+#: Seconds for a TCP connection to be there. Then the peer's system has answered, and its process may take its time: a notebook
+#: cell can hold the GIL for long. That it died shows at once.
+_REACH_LIMIT = 15.0
+#: Seconds for the handshake of who could open a Unix socket that is this user's only: busy, rather than hostile.
+_LOCAL_LIMIT = 60.0
 #: Connections that have not shown yet that they know the secret. A local attacker could hold more open than we have descriptors.
 _MAX_STRANGERS = 256
 
@@ -46,7 +54,8 @@ class Reactor:
         self.on_accept: Callable[[Connection], None] | None = None
         self._connections: dict[int, Connection] = {}
         self._listeners: dict[int, socket.socket] = {}
-        self._strangers: dict[int, Connection] = {}
+        self._strangers: dict[int, Connection] = {}  # accepted, and have not shown the secret yet
+        self._reaching: dict[int, Connection] = {}  # of ours, on their way
         self._ended: list[Connection] = []
         self._closed = False
 
@@ -85,6 +94,9 @@ class Reactor:
         """A connection to the process at ``address``, at once: messages queue until it is open.
 
         Unix within the node, TCP to others. If it cannot be opened, ``on_close`` tells, from a later step.
+
+        Raises:
+            OSError: this process is out of descriptors.
         """
         if address.unix and (address.node == self.address.node or not address.tcp):
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -95,52 +107,56 @@ class Reactor:
             host, _, port = address.tcp.rpartition(":")
             target = (host, int(port or 0))
         sock.setblocking(False)
-        code = sock.connect_ex(target)
-        connection = self._adopt(sock, connector=True, connecting=code != 0)
-        if code not in (0, errno.EINPROGRESS):
-            connection._fail(OSError(code, f"cannot connect to {target}: {os.strerror(code)}"))
-        return connection
-
-    def _adopt(self, sock: socket.socket, *, connector: bool, connecting: bool) -> Connection:
+        try:
+            code = sock.connect_ex(target)
+            problem = OSError(code, f"cannot connect to {target}: {os.strerror(code)}")
+        except OSError as error:  # no such host, a path that is too long
+            code, problem = -1, error
         self.poller.register(sock.fileno(), READ)
         connection = Connection(
-            self, sock, connector=connector, connecting=connecting, deadline=time.monotonic() + TIME_LIMIT
+            self, sock, connector=True, connecting=code != 0, deadline=time.monotonic() + _REACH_LIMIT
         )
         self._connections[connection.fd] = connection
-        self._strangers[connection.fd] = connection
+        if code == errno.EINPROGRESS:
+            self._reaching[connection.fd] = connection
+        elif code:
+            connection._fail(problem)
         return connection
 
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
+    def _accept(self, listener: socket.socket) -> bool:
+        """Take in who waits; False if somebody has to wait on, until there are descriptors or fewer strangers."""
+        while len(self._strangers) < _MAX_STRANGERS:
             try:
                 sock, _ = listener.accept()
             except BlockingIOError:
-                return
+                return True
             except OSError as error:
-                # Out of descriptors: the peer stays in the backlog; the next step tries again when one is free.
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ECONNABORTED):
-                    return
-                raise
-            if len(self._strangers) >= _MAX_STRANGERS:
-                sock.close()
-                continue
+                if error.errno == errno.ECONNABORTED:
+                    continue
+                return False
             sock.setblocking(False)
+            limit = _LOCAL_LIMIT
             if sock.family == socket.AF_INET:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._adopt(sock, connector=False, connecting=False).context = _ACCEPTED
+                limit = TIME_LIMIT
+            self.poller.register(sock.fileno(), READ)
+            connection = Connection(self, sock, connector=False, deadline=time.monotonic() + limit)
+            self._connections[connection.fd] = self._strangers[connection.fd] = connection
+        return False
 
     # -- called by connections -------------------------------------------------------------------------------------
 
+    def reached(self, connection: Connection) -> None:
+        self._reaching.pop(connection.fd, None)
+
     def opened(self, connection: Connection) -> None:
-        self._strangers.pop(connection.fd, None)
-        if connection.context is _ACCEPTED:
-            connection.context = None
-            if self.on_accept is not None:
-                self.on_accept(connection)
+        if self._strangers.pop(connection.fd, None) is not None and self.on_accept is not None:
+            self.on_accept(connection)
 
     def forget(self, connection: Connection) -> None:
         self._connections.pop(connection.fd, None)
         self._strangers.pop(connection.fd, None)
+        self._reaching.pop(connection.fd, None)
         try:
             self.poller.unregister(connection.fd)
         except OSError:
@@ -154,11 +170,16 @@ class Reactor:
 
     def step(self, timeout: float) -> int:
         """Wait up to ``timeout`` seconds (0: not at all) and serve what is ready; answers how many sockets were."""
-        if self._strangers:
+        if self._strangers or self._reaching:
             timeout = min(timeout, 0.5)
-        ready = self.poller.poll(timeout)
+        try:
+            ready = self.poller.poll(timeout)
+        except (ValueError, OSError):
+            if not self._closed:
+                raise
         if self._closed:
             return 0
+        full = False
         waker = self.waker.fd
         get = self._connections.get
         for fd, events in ready:
@@ -170,9 +191,11 @@ class Reactor:
                 if connection is not None:
                     connection.ready(events)
                 elif fd in self._listeners:
-                    self._accept(self._listeners[fd])
-        if self._ended or self._strangers:
+                    full |= not self._accept(self._listeners[fd])
+        if self._ended or self._strangers or self._reaching:
             self._sweep()
+        if full:
+            time.sleep(0.001)  # the listener stays readable: without a pause we would look at it all the time
         return len(ready)
 
     def _sweep(self) -> None:
@@ -180,10 +203,15 @@ class Reactor:
             now = time.monotonic()
             for connection in [c for c in self._strangers.values() if c.deadline < now]:
                 connection._fail(TimeoutError("the peer did not finish the handshake"))
-            while self._ended:
-                connection = self._ended.pop()
+            for connection in [c for c in self._reaching.values() if c.deadline < now]:
+                connection._fail(TimeoutError("the peer could not be reached"))
+            ended, self._ended = self._ended, []
+            for connection in ended:
                 if connection.on_close is not None:
-                    connection.on_close(connection, connection.error)
+                    try:
+                        connection.on_close(connection, connection.error)
+                    except Exception:  # a defect, and the others must hear of their ends all the same
+                        logger.exception("the end of %r could not be served", connection)
 
     def close(self) -> None:
         """Close every socket; no callback is called any more."""
@@ -204,6 +232,3 @@ class Reactor:
             self._ended.clear()
             self.poller.close()
             self.waker.close()
-
-
-_ACCEPTED = object()

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 
 import numpy as np
 
@@ -33,9 +34,12 @@ def run(boot: Boot) -> None:
     def heard(connection, message):
         kind = message[0]
         if kind == messages.DOWN and message[1][0] == "eval":
-            agent.send(
-                (messages.UP, ("value", eval(message[1][1], globals(), {"agent": agent, "boot": boot})))
-            )
+            try:
+                value = eval(message[1][1], globals(), {"agent": agent, "boot": boot})
+            except Exception:
+                traceback.print_exc()
+                os._exit(1)
+            agent.send((messages.UP, ("value", value)))
         elif kind == messages.RETIRE:
             os._exit(0)
         elif kind == messages.HOST:
