@@ -45,12 +45,14 @@ class Connection:
         on_open: called with the connection when the hello has come.
         on_message: called with (connection, message).
         on_close: called once with (connection, error or None), from a later step of the reactor, never from ``send``.
+        opened: messages may have reached the peer; False means that none can have.
         context: whatever the user of the connection wants to find here again.
     """
 
     __slots__ = (
         "_reactor", "_socket", "fd", "_decoder", "_handshake", "_early", "_out", "_writing", "_connecting", "_mute",
-        "peer", "pid", "on_message", "on_close", "on_open", "context", "open", "closed", "deadline", "error",
+        "peer", "pid", "on_message", "on_close", "on_open", "context", "open", "opened", "closed", "deadline",
+        "error",
     )  # fmt: skip
 
     def __init__(
@@ -78,7 +80,7 @@ class Connection:
         self.on_message: Callable[[Connection, Message], None] | None = None
         self.on_close: Callable[[Connection, BaseException | None], None] | None = None
         self.context: Any = None
-        self.open = False
+        self.open = self.opened = False
         self.closed = False
         self.deadline = deadline
         self.error: BaseException | None = None
@@ -202,6 +204,7 @@ class Connection:
             self._handshake = None
             self._reactor.opened(self)
             self.open = not self._mute
+            self.opened = True
             early, self._early = self._early, []
             self._write(encode((HELLO, tuple(self._reactor.address), os.getpid())) + b"".join(early))
             if not data:

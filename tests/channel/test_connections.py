@@ -105,6 +105,7 @@ def test_a_dead_peer_is_a_close_after_the_last_of_what_it_sent(world: World) -> 
     assert one.got == [(1, n) for n in range(50)]
     assert one.closed[0][0] is mine
     assert mine.closed
+    assert mine.opened
 
 
 def test_what_a_dead_peer_had_sent_is_read_though_sending_to_it_fails(world: World) -> None:
@@ -188,6 +189,7 @@ def test_a_path_where_nobody_listens_is_told_from_a_later_step(world: World, tmp
     assert one.closed == []
     world.until(lambda: bool(one.closed))
     (_, error) = one.closed[0]
+    assert not mine.opened
     assert isinstance(error, OSError)
     assert error.errno in (errno.ENOENT, errno.ECONNREFUSED)
 
