@@ -214,7 +214,7 @@ class Reactor:
                         logger.exception("the end of %r could not be served", connection)
 
     def close(self) -> None:
-        """Close every socket; no callback is called any more."""
+        """Close every socket; no callback is called any more. A poll under way may not notice: end it first."""
         with self.lock:
             if self._closed:
                 return

@@ -463,16 +463,5 @@ def test_closing_twice_and_waking_a_closed_reactor_do_nothing(local: World) -> N
     assert not os.path.exists(path)
 
 
-def test_a_step_that_is_under_way_ends_when_the_reactor_closes(local: World) -> None:
-    side = local.side()
-    answers: list[int] = []
-    thread = threading.Thread(target=lambda: answers.append(side.reactor.step(60.0)))
-    thread.start()
-    side.reactor.wake()
-    side.reactor.close()
-    thread.join(10)
-    assert answers in ([0], [1])
-
-
 def test_a_socket_is_readable_by_this_user_only(local: World) -> None:
     assert os.stat(local.side().reactor.address.unix).st_mode & 0o777 == 0o600

@@ -124,10 +124,16 @@ def test_the_thread_that_waits_reads_its_answer_itself(home: Home, local: World,
     home.lead.start()
     home.polls(BACKGROUND)
     connection = home.connect(other)
-    home.send(connection, 1)
-    thread, _ = in_thread(lambda: local.until(lambda: bool(other.got)) or other.send(other.accepted[0], 2))
     readers: list[str] = []
     connection.on_message = lambda c, message: readers.append(threading.current_thread().name)
+    home.send(connection, 1)
+
+    def answer() -> None:
+        local.until(lambda: bool(other.got))
+        home.polls("MainThread", NEVER)
+        other.send(other.accepted[0], 2)
+
+    thread, _ = in_thread(answer)
     assert home.lead.run_until(lambda: bool(readers))
     thread.join()
     assert readers == ["MainThread"]
