@@ -56,8 +56,9 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
         >>> nbray.get([nbray.put(1), nbray.put(2)])
         [1, 2]
     """
+    __tracebackhide__ = True  # IPython shows the user's frames only
     if type(object_refs) is ObjectRef:
-        return _runtime.current().get([object_refs], _timeout(timeout))[0]
+        return _runtime.current_for((object_refs,)).get([object_refs], _timeout(timeout))[0]
     if not isinstance(object_refs, list):
         raise ValueError(
             f"get() takes an ObjectRef or a list of ObjectRefs, not {type(object_refs).__name__}"
@@ -65,7 +66,7 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
     if not _ONLY_REFS.issuperset(map(type, object_refs)):
         wrong = next(ref for ref in object_refs if type(ref) is not ObjectRef)
         raise TypeError(f"get() takes ObjectRefs; the list contains {_brief(wrong)}")
-    return _runtime.current().get(object_refs, _timeout(timeout))
+    return _runtime.current_for(object_refs).get(object_refs, _timeout(timeout))
 
 
 def _timeout(timeout: Any) -> float | None:
@@ -121,6 +122,7 @@ def wait(
         ...     (done,), refs = nbray.wait(refs)
         ...     use(nbray.get(done))
     """
+    __tracebackhide__ = True
     if type(ray_waitables) is not list and not isinstance(ray_waitables, list):
         if isinstance(ray_waitables, ObjectRef):
             raise TypeError("wait() takes a list of ObjectRefs, got a single one")
@@ -142,7 +144,7 @@ def wait(
         raise ValueError(
             f"'num_returns' cannot be greater than the number of ObjectRefs, {num_returns} > {count}"
         )
-    runtime = _runtime.current()
+    runtime = _runtime.current_for(ray_waitables)
     return runtime.wait(ray_waitables, num_returns, timeout, fetch_local)  # type: ignore[arg-type, return-value]
 
 

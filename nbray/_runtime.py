@@ -188,6 +188,19 @@ def current() -> Runtime:
     return _current
 
 
+def current_for(refs: Sequence[Entry]) -> Runtime:
+    """The runtime of refs that there are already: never a new one.
+
+    Raises:
+        RaySystemError: their session has ended.
+    """
+    if _current is None and refs and not _forked:
+        raise RaySystemError(
+            "these refs belong to a session that shutdown() has ended, and so do their values"
+        )
+    return current()
+
+
 def current_or_none() -> Runtime | None:
     return _current
 
@@ -221,7 +234,7 @@ def init(
         if _current is not None:
             if threading.current_thread() is threading.main_thread() or address is not None:
                 raise RuntimeError(
-                    "nbray is initialized already; shutdown() ends it, ignore_reinit_error=True says so only"
+                    "nbray is initialized already; end it with shutdown(), or go on with it: ignore_reinit_error=True"
                 )
             return _current
         _current = _start(address, num_cpus, num_gpus, resources, labels, namespace, env_vars, log_to_driver)

@@ -72,6 +72,8 @@ class Pool:
         self._thread.stop()
         for function in self._at_end:
             function()
+        # Dask's caches keep the scheduler, and it what it delivers to: not the driver's objects, too.
+        self._on_message = _ignore
 
     async def _close(self) -> None:
         for what, step, patience in reversed(self._closing):
@@ -95,3 +97,7 @@ class Pool:
     def at_end(self, function: Callable[[], None]) -> None:
         """Call that when everything is closed."""
         self._at_end.append(function)
+
+
+def _ignore(message: Message) -> None:
+    """Nobody is there any more."""

@@ -7,6 +7,7 @@ owner) and acts by its own ``__del__``, so the many entries with a small value n
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -61,20 +62,40 @@ class Entry:
             self.callbacks.append(callback)
 
 
-def complete(entry: Entry, value: WireValue, guard: Any = None) -> None:
-    """The entry's value is there. A second completion (a late duplicate) is ignored."""
-    if entry.ready:
-        return
-    entry.value = value
-    if guard is not None:
-        entry.guard = guard if entry.guard is None else (entry.guard, guard)
-    entry.failed = type(value) is tuple and value[0] == ERROR
-    entry.ready = True
-    callbacks = entry.callbacks
-    if callbacks is not None:
+class Completer:
+    """Makes entries ready. A callback may make others ready in its turn; those callbacks wait until the running one has
+    returned, so a failure passes down a chain of any length without recursion.
+    """
+
+    __slots__ = ("_running", "_todo")
+
+    def __init__(self) -> None:
+        self._todo: deque[tuple[Callable[[Entry], None], Entry]] = deque()
+        self._running = False
+
+    def __call__(self, entry: Entry, value: WireValue, guard: Any = None) -> None:
+        """The entry's value is there. A second completion (a late duplicate) is ignored."""
+        if entry.ready:
+            return
+        entry.value = value
+        if guard is not None:
+            entry.guard = guard
+        entry.failed = type(value) is tuple and value[0] == ERROR
+        entry.ready = True
+        callbacks = entry.callbacks
+        if callbacks is None:
+            return
         entry.callbacks = None
-        for callback in callbacks:
-            callback(entry)
+        todo = self._todo
+        todo.extend([(callback, entry) for callback in callbacks])
+        if not self._running:
+            self._running = True
+            try:
+                while todo:
+                    callback, ready = todo.popleft()
+                    callback(ready)
+            finally:
+                self._running = False
 
 
 def refs_in(value: WireValue) -> tuple[Any, ...]:

@@ -46,10 +46,30 @@ class Reclaim:
         for shape in self._waiting.shapes.values():
             for want in shape.heads():
                 self._ask_for(want, due)
+        self._ask_back_oversubscribed(due)
         news = [(owner, n) for owner, n in due.items() if n > self._asked.get(owner, 0)]
         self._asked.update(news)
         over = [owner for owner in self._asked if owner not in due]
         return news + [(owner, 0) for owner in over if self._asked.pop(owner)]
+
+    def _ask_back_oversubscribed(self, due: Counter[ProcessId]) -> None:
+        """A task that blocked has gone on, and its slot was taken meanwhile: somebody gives a lease back, backlog or not; who
+        has none first, then who has most."""
+        for node in self._ledger.nodes.values():
+            for name, free in node.free.items():
+                if free >= 0:
+                    continue
+                holders = [
+                    (self._has_backlog(owner, spec), -len(here), owner, units)
+                    for (owner, spec), leases in self._ledger.holders.items()
+                    for resource, units in spec[0]
+                    if resource == name
+                    and units
+                    and (here := [lease for lease in leases if self._ledger.leases[lease].node is node])
+                ]
+                if holders:
+                    _, _, owner, units = min(holders)
+                    due[owner] = max(due[owner], -(free // units))
 
     def _ask_for(self, want: Want, due: Counter[ProcessId]) -> None:
         own = (want.owner, want.spec) if want.actor is None else None

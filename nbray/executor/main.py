@@ -30,6 +30,8 @@ from nbray.wire.errors import dump_error
 
 #: Seconds for which an answer waits until owners have acknowledged what the callee keeps.
 _ACK_LIMIT = 5.0
+#: Seconds between two messages with what this process' own calls came to.
+_SHARE = 0.1
 
 
 class Caller:
@@ -97,6 +99,7 @@ class Executor:
         )
         owner = self.owner
         owner.on_block, owner.on_unblock = self._blocked, self._unblocked
+        owner.on_flush = self._share_events
         owner.parent_task = self._parent_task
         owner.current_lease = lambda: self.lease
         owner.peers.output = self._pass_on
@@ -124,6 +127,7 @@ class Executor:
             self.control.send((m.READY, boot.number, os.getpid(), tuple(owner.address)))
         self._last: Connection | None = None
         self._events_sent = 0
+        self._shared = 0.0
         self._out = Lines(1, self._print)
         self._err = Lines(2, self._print)
         sys.stdout, sys.stderr = self._out, self._err
@@ -277,6 +281,16 @@ class Executor:
             self._last = current.connection
         last = self._last
         return last if last is not None and not last.closed else None
+
+    def _share_events(self) -> None:
+        """While a task runs or after it: ten times a second at most, what it submitted is news for the views."""
+        now = time.monotonic()
+        if self.owner.feed.end != self._events_sent and now - self._shared >= _SHARE:
+            self._shared = now
+            with self.owner.lock:
+                target = self._upstream()
+                if target is not None:
+                    self.send_events(target)
 
     def send_events(self, connection: Connection) -> None:
         """What this process submitted itself, to its caller's feed, and so on up to the driver. Under the lock."""

@@ -190,6 +190,8 @@ class Actors:
     def machine(self, entry: Entry) -> ActorCalls:
         """The machine for an actor; a handle that came from elsewhere starts watching it."""
         actor_id = entry.id
+        if entry.owner is None and entry.owner_id != self.owner.process:
+            raise RaySystemError("this handle belongs to a session that shutdown() has ended")
         machine = self.machines.get(actor_id)
         if machine is None:
             machine = self.machines[actor_id] = ActorCalls(actor_id, self.effects)

@@ -28,7 +28,7 @@ from nbray.core.calls import Call, Function
 from nbray.core.ids import Address, ObjectId, ProcessId, object_id
 from nbray.core.lanes import Lane, Lanes, Pool
 from nbray.core.messages import Message, Spec, WireValue
-from nbray.core.ownership import Entry, Holds, complete, refs_in, with_refs
+from nbray.core.ownership import Completer, Entry, Holds, refs_in, with_refs
 from nbray.exceptions import (
     GetTimeoutError,
     RayError,
@@ -99,6 +99,7 @@ class Owner:
         self.values = Values(node, store_dir, serve or self.address, self.garbage, self._stored)
         self.lanes = Lanes()
         self.holds = Holds()
+        self.complete = Completer()
         self.calls: dict[int, Call] = {}
         self.lane_of: dict[int, Lane] = {}
         self.canonical: WeakValueDictionary[bytes, Entry] = WeakValueDictionary()
@@ -110,6 +111,8 @@ class Owner:
         self.current_lease: Callable[[], int | None] = lambda: None
         self.on_block: Callable[[], None] | None = None
         self.on_unblock: Callable[[], None] | None = None
+        #: Called before every poll and every second: what an executor has to pass on.
+        self.on_flush: Callable[[], None] | None = None
         self.dead_nodes: set[bytes] = set()
         # Of the driver for which this process works; an executor learns them from who attaches to it.
         self.job = b""
@@ -156,12 +159,14 @@ class Owner:
         Raises:
             GetTimeoutError: ``timeout`` seconds passed. The refs stay valid and nothing was cancelled.
         """
+        __tracebackhide__ = True  # IPython shows the user's frames only
         if not all(map(_ready, refs)):
             self._await(refs, timeout)
         load = self.values.load
         return [load(value) for value in map(_value, refs)]
 
     def _await(self, refs: Sequence[Entry], timeout: float | None) -> None:
+        __tracebackhide__ = True
         self.interrupts.install()
         deadline = None if timeout is None else time.monotonic() + timeout
         position, count, failures = 0, len(refs), -1
@@ -192,6 +197,7 @@ class Owner:
         self, refs: list[Entry], num_returns: int, timeout: float | None, fetch_local: bool
     ) -> tuple[list[Entry], list[Entry]]:
         """Up to ``num_returns`` ready refs and the others, both in the order given."""
+        __tracebackhide__ = True
         flags = list(map(_ready, refs))
         if sum(flags) < num_returns:
             self.interrupts.install()
@@ -218,6 +224,7 @@ class Owner:
         return ready, list(compress(refs, map(not_, flags)))
 
     def _block(self, done: Callable[[], bool], deadline: float | None) -> bool:
+        __tracebackhide__ = True
         if self.on_block is None:
             return self.lead.run_until(done, deadline)
         grace = time.monotonic() + GRACE
@@ -261,7 +268,7 @@ class Owner:
         try:
             blob = dump_function(callable_, refs)
         except Exception as error:
-            raise SerializationError(explain_unpicklable(callable_, error)) from error
+            raise SerializationError(explain_unpicklable(callable_, error)) from None
         sequence, oid = self.new_id()
         value, guard = self.values.keep(Dumped(blob, (), refs), oid)
         return Function(next(self._functions), name, value, guard)
@@ -370,7 +377,7 @@ class Owner:
         self.failures += 1
         self.completions += 1
         for entry in call.entries:
-            complete(entry, value)
+            self.complete(entry, value)
 
     def fail_with(self, call: Call, error: BaseException) -> None:
         self.fail(call, (m.ERROR, dump_error(error, call.function.name, os.getpid(), self.node.hex())))
@@ -489,10 +496,10 @@ class Owner:
             )  # fmt: skip
             for entry, value in zip(call.entries, values, strict=True):
                 if type(value) is bytes:
-                    complete(entry, value)
+                    self.complete(entry, value)
                 else:
                     value, guard = self.import_value(value, own=True)
-                    complete(entry, value, guard)
+                    self.complete(entry, value, guard)
         else:
             self._raised(call, context, values[0], duration, started)
         if self.lanes.has_effects or self.actors.effects:
@@ -516,7 +523,7 @@ class Owner:
         self.failures += 1
         self.completions += 1
         for entry in call.entries:
-            complete(entry, value)
+            self.complete(entry, value)
 
     @staticmethod
     def _is_one_of(value: Any, wanted: tuple[type, ...]) -> bool:
@@ -627,6 +634,8 @@ class Owner:
                 self.actors.flush()
         if self.garbage:
             self.collect()
+        if self.on_flush is not None:
+            self.on_flush()
         while self.deferred:
             try:
                 callback = self.deferred.popleft()
@@ -653,6 +662,8 @@ class Owner:
                     self.fail_with(call, crash_error(call.function.name, None))
                 self.send_up(("give", lease))  # only the connection broke
             self.carry_out()
+        if self.on_flush is not None:
+            self.on_flush()
         self.values.tick()
         self.feed.trim()
 
@@ -668,10 +679,11 @@ class Owner:
             for entry in list(self.canonical.values()):
                 if not entry.ready and entry.owner is not None:
                     self.failures += 1
-                    complete(entry, (m.ERROR, dump_error(gone, "get", os.getpid(), self.node.hex())))
+                    self.complete(entry, (m.ERROR, dump_error(gone, "get", os.getpid(), self.node.hex())))
         self.lead.close()
         self.flush_deferred()
         self.reactor.close()
+        self.values.close()
         self.interrupts.uninstall()
 
     def flush_deferred(self) -> None:

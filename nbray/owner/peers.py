@@ -15,11 +15,11 @@ from nbray.channel.connection import Connection
 from nbray.core import messages as m
 from nbray.core.ids import Address, owner_of, sequence_of
 from nbray.core.messages import Message, WireValue
-from nbray.core.ownership import Entry, complete
+from nbray.core.ownership import Entry
 from nbray.exceptions import NodeDiedError, ObjectLostError, OwnerDiedError
 from nbray.owner.guards import DROP_HOLD, DROP_SEGMENT, Guard, Hold
-from nbray.store import segments
 from nbray.owner.serving import StoreServer
+from nbray.store import segments
 from nbray.store.transfer import Incoming, Pulls
 from nbray.wire.errors import dump_error
 
@@ -83,9 +83,9 @@ class Peers:
         return connection
 
     def _closed(self, connection: Connection, error: BaseException | None) -> None:
-        """A connection that a peer had opened to us."""
+        """A connection that a peer had opened to us. It may have given a lane back, and live on with refs of ours."""
         if connection.peer is not None:
-            self.process_gone(connection.peer.process)
+            self.process_gone(connection.peer.process, alive=True)
 
     def _lost(self, address: Address, connection: Connection, error: BaseException | None) -> None:
         """The connection on which we asked ``address``."""
@@ -127,7 +127,7 @@ class Peers:
         owner = self.owner
         owner.failures += 1
         owner.completions += 1
-        complete(entry, (m.ERROR, dump_error(error, "get", os.getpid(), owner.node.hex())))
+        owner.complete(entry, (m.ERROR, dump_error(error, "get", os.getpid(), owner.node.hex())))
 
     # -- borrowed values -------------------------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ class Peers:
                     self._asking[hold.asked] += (entry,)
         owner.completions += 1
         owner.failures += type(value) is tuple and value[0] == m.ERROR
-        complete(entry, value)
+        owner.complete(entry, value)
         owner.carry_out()
 
     def received(self, ref: Any) -> Entry:
@@ -201,12 +201,12 @@ class Peers:
                 self.fail_entry(entry, ObjectLostError(f"object {oid.hex()} is gone: its owner let go of it"))
         if entry.owner is None:
             if value is not None and not entry.ready:
-                complete(entry, value)
+                owner.complete(entry, value)
             return entry
         if value is not None:
             if not entry.ready:
                 owner.completions += 1
-                complete(entry, value)
+                owner.complete(entry, value)
             return entry
         if entry.guard is None:
             entry.guard = Guard()

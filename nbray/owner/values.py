@@ -27,7 +27,7 @@ def pickled(value: Any, what: str) -> Dumped:
     try:
         return dump(value)
     except Exception as error:
-        raise SerializationError(explain_unpicklable(value, error, what)) from error
+        raise SerializationError(explain_unpicklable(value, error, what)) from None
 
 
 class Values:
@@ -102,12 +102,17 @@ class Values:
             self._pool.trim(0)
         self._written = False
 
+    def close(self) -> None:
+        """Files that wait to be written again go, and the mappings of those in use."""
+        self._pool.close()
+
     def segment(self, value: Any) -> Segment:
         """The guard of a SHARED value's file, for its owner."""
         return Segment(self._garbage, value[1], value[2], value[3], value[4], value[6])
 
     def load(self, value: Any) -> Any:
         """The Python object. A failure is raised."""
+        __tracebackhide__ = True
         if type(value) is bytes:
             return load(value)
         kind = value[0]

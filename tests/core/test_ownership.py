@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, deque
+from itertools import pairwise
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -14,7 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from nbray.core.ids import Address, ProcessId, object_id, owner_of, sequence_of
 from nbray.core.messages import ERROR, INLINE, SHARED
-from nbray.core.ownership import Entry, Holds, complete, pending, refs_in, with_refs
+from nbray.core.ownership import Completer, Entry, Holds, pending, refs_in, with_refs
+
+complete = Completer()
 
 ME = ProcessId(b"process0")
 A, B = b"holder-a", b"holder-b"
@@ -70,11 +73,12 @@ def test_a_second_completion_is_ignored_with_its_guard() -> None:
     assert (made.value, made.failed, made.guard) == (b"first", False, "guard")
 
 
-def test_a_guard_does_not_displace_another() -> None:
-    made = entry()
-    made.guard = "hold"
-    complete(made, b"", "segment")
-    assert made.guard == ("hold", "segment")
+def test_a_failure_passes_down_a_chain_longer_than_the_stack() -> None:
+    chain = [entry() for _ in range(5_000)]
+    for cause, effect in pairwise(chain):
+        cause.when_ready(lambda e, effect=effect: complete(effect, e.value))
+    complete(chain[0], (ERROR, b"pickle"))
+    assert all(each.failed for each in chain)
 
 
 def test_ids_name_the_owner_and_the_sequence_number() -> None:
