@@ -230,6 +230,8 @@ def init(
         )
     if sys.platform == "win32":
         raise RaySystemError("nbray runs on Linux and macOS; on Windows, use it inside WSL (wsl --install)")
+    if _current is not None and _current.owner.abandoned:
+        shutdown()  # its scheduler is gone: nothing of it can be used any more
     with _starting:
         if _current is not None:
             if threading.current_thread() is threading.main_thread() or address is not None:
@@ -284,7 +286,7 @@ def _start(
             env=tuple(sorted((env_vars or {}).items())),
         )
         if attached:
-            pools.append(existing.attach(address, owner.address, config, owner.notice))
+            pools.append(existing.attach(address, owner.address, config, owner.notice, on_lost=owner.abandon))
         else:
             from nbray.cluster.local import start_local
 

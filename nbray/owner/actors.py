@@ -90,8 +90,7 @@ class Actors:
         entry.guard = Guard()
         entry.guard.life = ActorLife(owner.garbage, actor_id)
         with owner.lock:
-            if owner.closed:
-                raise RaySystemError("nbray was shut down; init() starts it again")
+            owner.check_alive()
             owner.canonical[actor_id] = entry
             machine = self.machines[actor_id] = ActorCalls(actor_id, self.effects, function.name)
             creation = Creation(self, machine, options, function.name)
@@ -217,8 +216,7 @@ class Actors:
         process, entry_type, returns = owner.process, owner.entry_type, options.returns
         entries: list[Any] = [entry_type(process, sequence + i) for i in range(returns)]
         with owner.lock:
-            if owner.closed:
-                raise RaySystemError("nbray was shut down; init() starts it again")
+            owner.check_alive()
             machine = self.machine(entry)
             queue = self._queues.get(machine)
             if queue is None:

@@ -107,6 +107,7 @@ class Owner:
         self.completions = 0
         self.deferred: deque[Callable[[], None]] = deque()
         self.closed = False
+        self.abandoned = ""
         self.parent_task: Callable[[], bytes] = lambda: b""
         self.current_lease: Callable[[], int | None] = lambda: None
         self.on_block: Callable[[], None] | None = None
@@ -314,8 +315,7 @@ class Owner:
         else:
             entries = [entry_type(process, sequence + i) for i in range(returns)]
         with self.lock:
-            if self.closed:
-                raise RaySystemError("nbray was shut down; init() starts it again")
+            self.check_alive()
             call = Call(
                 sequence, function, payload, slots, entries, refs, guard, self.lanes.pool(options.spec),
                 options.max_retries, options.retry_exceptions,
@@ -666,6 +666,23 @@ class Owner:
             self.on_flush()
         self.values.tick()
         self.feed.trim()
+
+    def check_alive(self) -> None:
+        """Refuse what could never be answered."""
+        if self.closed:
+            raise RaySystemError("nbray was shut down; init() starts it again")
+        if self.abandoned:
+            raise RaySystemError(f"{self.abandoned}; init() starts or attaches anew")
+
+    def abandon(self, why: str) -> None:
+        """Placement is gone for good: whatever waits for it fails, nothing new is taken."""
+        with self.lock:
+            if self.closed or self.abandoned:
+                return
+            self.abandoned = why
+            for call in list(self.calls.values()):
+                self.fail_with(call, RaySystemError(why))
+        self.reactor.wake()
 
     def close(self) -> None:
         """End: whatever waits gets an error, sockets close. Idempotent."""

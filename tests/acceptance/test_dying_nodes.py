@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from distributed import LocalCluster
 from two_nodes import on, ones, total, two_nodes
 
 import nbray as ray
@@ -72,3 +73,27 @@ def test_an_actor_of_a_dead_node_dies_or_restarts_elsewhere_as_it_may(mortal_nod
     if victim is left:
         with pytest.raises(ray.exceptions.ActorDiedError, match="node"):
             ray.get(bound.node.remote(), timeout=15)
+
+
+def test_a_lost_scheduler_is_a_typed_error_and_init_works_again():
+    def forever() -> None:
+        signal.pause()
+
+    def pid() -> int:
+        return os.getpid()
+
+    try:
+        with LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None, host="127.0.0.1"
+        ) as cluster:
+            ray.init(cluster)
+            lost = ray.remote(forever).remote()
+            assert not ray.wait([lost], timeout=0.5)[0]
+        with pytest.raises(ray.exceptions.RaySystemError, match="scheduler"):
+            ray.get(lost, timeout=10)
+        with pytest.raises(ray.exceptions.RaySystemError, match="init"):
+            ray.remote(pid).remote()
+        ray.init(num_cpus=1)
+        assert ray.get(ray.remote(pid).remote()) != os.getpid()
+    finally:
+        ray.shutdown()
