@@ -11,6 +11,13 @@ from leaks import KINDS, census, leaks
 import nbray
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The browser's tests go last: Playwright leaves an event loop running on the main thread, and Chromium starts processes
+    whenever it likes."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fails a test that leaves threads, processes, descriptors or nbray's directories behind.
