@@ -43,15 +43,8 @@ __all__ = [
     "put",
     "remote",
     "shutdown",
-    "util",
     "wait",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "util":
-        return importlib.import_module("nbray.util")
-    raise AttributeError(f"module 'nbray' has no attribute {name!r}")
 
 
 def load_ipython_extension(ipython: Any) -> None:

@@ -55,12 +55,16 @@ LEAVING = 49      # reason: this process ends itself on purpose (exit_actor), it
 # ("actor_new", actor id, spec, creation, options)    options: dict, see core/directory.py
 # ("actor_kill", actor id, no_restart) / ("actor_drop", actor id) / ("actor_watch", actor id)
 # ("actor_named", request, name, namespace)           answered with ("named", request, actor id or None, handle bytes or None)
-# ("resources", request)                              answered with ("resources", request, nodes)
+# ("resources", request)                 answered with ("resources", request, ((node, totals, free, labels, address), ...))
+# ("actors", request)                    answered with ("actors", request, ((id, class, name, namespace, state, epoch, owner,
+#                                        address, reason), ...))
+# ("hello",)                             a driver is there
 # ("watch_process", process id)                       answered with ("processes_gone", [id]) once it is gone
 #
 # --- placement -> owner --------------------------------------------------------------------------------------------
 # ("granted", lease id, spec, address)
-# ("reclaim", n)                         somebody waits: give back up to n idle leases now, busy ones when they fall idle
+# ("reclaim", n)                         somebody waits: give back up to n idle leases now, busy ones when they fall idle;
+#                                        absolute, 0: nobody waits any more
 # ("infeasible", spec, text)             no node can ever hold it
 # ("lost", lease id, reason)             reason: see Loss
 # ("actor", actor id, state, epoch, address or None, reason or None)   state: pending, alive, restarting, dead
@@ -74,7 +78,7 @@ RESOURCE_UNIT = 10_000
 
 # Why a process or node went: (kind, text, pid, signal or exit code, tail of stderr).
 # kind: "exit", "signal", "node", "killed" (asked for by nbray or the user), "init" (an actor's __init__ raised; text is a
-# pickled failure as bytes), "infeasible", "dropped" (no handle left), "owner" (its owner died)
+# pickled failure as bytes), "name" (it is taken), "infeasible", "dropped" (no handle left), "owner" (its owner died)
 Loss: TypeAlias = "tuple[str, str | bytes, int, int, str]"
 
 # --- result status -------------------------------------------------------------------------------------------------
