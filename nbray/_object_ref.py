@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
-import html
 from collections.abc import Generator
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nbray import _runtime
 from nbray.core.ids import Address
 from nbray.core.messages import INLINE, SHARED
 from nbray.core.ownership import Entry
 from nbray.wire.pickling import note_ref
+
+if TYPE_CHECKING:  # 40 ms that most programs never need
+    import asyncio
+    import concurrent.futures
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -71,6 +72,8 @@ class ObjectRef(Entry, Generic[T_co]):
         """
         runtime = _runtime.current()
         if not self.ready:
+            import asyncio
+
             loop = asyncio.get_running_loop()
             arrived: asyncio.Future[None] = loop.create_future()
             runtime.on_ready(self, lambda: _tell(loop, arrived))
@@ -80,6 +83,8 @@ class ObjectRef(Entry, Generic[T_co]):
 
     def future(self) -> concurrent.futures.Future[T_co]:
         """A ``concurrent.futures.Future`` that gets the value or the failure. Cancelling it leaves the task alone."""
+        import concurrent.futures
+
         runtime = _runtime.current()
         future: concurrent.futures.Future[T_co] = concurrent.futures.Future()
 
@@ -116,6 +121,8 @@ class ObjectRef(Entry, Generic[T_co]):
 
     def _repr_html_(self) -> str:
         """For notebooks: the id and what is known of the value right now."""
+        import html
+
         return f"<code>ObjectRef({html.escape(self.hex())})</code> <em>{html.escape(_state(self))}</em>"
 
 
