@@ -19,6 +19,10 @@ from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 
 CELL_SECONDS = 300
+# The page must be readable without a network: nbconvert's own would load these scripts from elsewhere.
+PAGE = "{% extends 'lab/index.html.j2' %}" + "".join(
+    f"{{% block html_head_js_{script} %}}{{% endblock %}}" for script in ("requirejs", "mathjax", "mermaidjs")
+)
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -57,6 +61,7 @@ def main() -> int:
         notebook,
         timeout=CELL_SECONDS,
         kernel_name="python3",
+        store_widget_state=False,  # live views leave a picture behind; widgets would need a script from elsewhere
         # At every start ipykernel warns that its loopback ports are not encrypted: as with any Jupyter, and no news here.
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(source.parent)}},
@@ -72,7 +77,7 @@ def main() -> int:
 
     nbformat.write(notebook, arguments.directory / source.name)
     page = arguments.directory / f"{source.stem}.html"
-    page.write_text(HTMLExporter().from_notebook_node(notebook)[0], encoding="utf-8")
+    page.write_text(HTMLExporter(raw_template=PAGE).from_notebook_node(notebook)[0], encoding="utf-8")
     for text in results(notebook):
         print(f"\n{text}")
     if error is not None:

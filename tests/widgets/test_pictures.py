@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import re
+from base64 import b64decode
 from html.parser import HTMLParser
 from itertools import combinations, pairwise
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from widgets_events import actor, finished, oid, ran, submitted
 
-from nbray_widgets.picture import cluster, svg, words
+from nbray_widgets.picture import cluster, still, svg, words
 from nbray_widgets.picture.layers import arranged, ranks
 from nbray_widgets.reducers.task_graph import TaskGraphReducer
+from nbray_widgets.text import plain
 
 EVIL = [
     "<script>alert(1)</script>",
@@ -42,53 +46,103 @@ class Seen(HTMLParser):
         self.text += data
 
 
-def picture(*raws) -> tuple[str, TaskGraphReducer]:
+def picture(*raws, gone=False) -> tuple[str, TaskGraphReducer]:
     reducer = TaskGraphReducer()
     reducer.apply(raws)
     state = reducer.snapshot()
-    return svg.html(state, {key: reducer.tasks(int(key)) for key in state["groups"]}), reducer
+    details = {key: reducer.tasks(int(key)) for key in state["groups"]}
+    return still.html(state, details, gone=gone), reducer
+
+
+IMAGE = re.compile(r'src="data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)"')
+BOARD = oid(50)
+CALL = submitted(1, "Board.add", kind="actor_method", actor=BOARD)
+
+
+def drawn(html: str) -> str:
+    (encoded,) = IMAGE.findall(html)
+    return b64decode(encoded).decode()
+
+
+def words_of(image: str) -> list[str]:
+    texts = ElementTree.fromstring(image).iter("{http://www.w3.org/2000/svg}text")
+    return ["".join(text.itertext()) for text in texts]
 
 
 @pytest.mark.parametrize("name", EVIL)
 def test_names_and_errors_are_text_whatever_they_contain(name):
-    key = oid(50)
     html, reducer = picture(
         submitted(0, name),
         finished(0, "failed", error=name),
-        actor(key, name, name=name),
-        submitted(1, f"{name}.go", kind="actor_method", actor=key),
+        actor(BOARD, name, name=name),
+        submitted(1, f"{name}.go", kind="actor_method", actor=BOARD),
     )
     seen = Seen(html)
-    allowed = {
-        "div",
-        "style",
-        "b",
-        "span",
-        "i",
-        "svg",
-        "g",
-        "title",
-        "rect",
-        "text",
-        "tspan",
-        "path",
-        "details",
+    assert seen.tags <= {
+        *("div", "p", "b", "img", "details", "summary", "ul", "li", "code"),
+        *("table", "thead", "tbody", "tr", "th", "td"),
     }
-    allowed |= {"summary", "table", "thead", "tbody", "tr", "th", "td", "code", "p"}
-    assert seen.tags <= allowed
-    assert not {
-        attribute for attribute in seen.attributes if attribute.startswith("on") or attribute == "src"
-    }
-    assert svg.plain(name) in seen.names
+    assert not {attribute for attribute in seen.attributes if attribute.startswith("on")}
+    assert html.count("src=") - seen.text.count("src=") - sum(n.count("src=") for n in seen.names) == 1
+    assert plain(name) in seen.names
+    assert plain(name) in seen.text
     assert not any(ord(c) < 32 for c in words.text(reducer.snapshot()).replace("\n", ""))
+    image = drawn(html)
+    tags = {node.tag.rpartition("}")[2] for node in ElementTree.fromstring(image).iter()}
+    assert tags <= {"svg", "style", "g", "rect", "path", "text", "tspan"}
+    assert plain(name, 22) in words_of(image)
 
 
 def test_the_still_picture_has_the_elements_of_the_live_one():
     html, _ = picture(*ran(0, "load"), submitted(1, "train", needs=[oid(0)]))
-    assert 'class="nbray-view nbray-graph' in html
+    assert 'class="nbray-graph' in html
     assert 'data-name="load" data-done="1" data-running="0" data-waiting="0" data-failed="0"' in html
     assert "<script" not in html
-    assert "http" not in html
+
+
+def test_the_picture_reads_well_where_styles_drawings_and_attributes_are_taken_out():
+    html, _ = picture(*ran(0, "load"), submitted(1, "train", needs=[oid(0)]))
+    assert "<svg" not in html and "<style" not in html
+    assert 'alt="nbray task graph: 2 tasks: 1 done, 1 waiting' in html
+    cells = re.findall(r"<t[dh](?: [^>]*)?>(.*?)</t[dh]>", html)
+    assert cells[:6] == ["name", "✓ done", "○ waiting", "each took", "takes results of", "load"]
+    assert cells[10:15] == ["train", "0", "1", "", "load"]
+
+
+def test_the_image_needs_nothing_from_elsewhere_and_knows_the_dark():
+    html, _ = picture(*ran(0, "load"), submitted(1, "train", needs=[oid(0)]))
+    image = drawn(html)
+    assert "http" not in image.replace('xmlns="http://www.w3.org/2000/svg"', "")
+    assert "url(" not in image and "var(" not in image and "href" not in image
+    assert "@media(prefers-color-scheme:dark)" in image
+    assert "http" not in IMAGE.sub("", html)
+
+
+def test_an_ended_actor_has_no_queue():
+    html, reducer = picture(actor(BOARD, "Board"), CALL)
+    assert "actor Board: 1 alive, queue 1" in words.text(reducer.snapshot())
+    assert {"Board", "queue 1"} <= set(words_of(drawn(html)))
+    html, reducer = picture(actor(BOARD, "Board"), CALL, actor(BOARD, "Board", "dead"))
+    assert words.text(reducer.snapshot()).endswith("actor Board: 1 dead")
+    assert "Board (ended)" in words_of(drawn(html))
+    assert "queue" not in html + drawn(html).partition("</style>")[2].replace('class="queue"', "")
+
+
+def test_no_actor_outlives_its_pool():
+    html, reducer = picture(actor(BOARD, "Board"), CALL, gone=True)
+    assert "alive" not in html
+    assert "actor Board: 1 ended<" in html
+    assert words.text(reducer.snapshot(), gone=True).endswith("actor Board: 1 ended")
+    assert "Board (ended)" in words_of(drawn(html))
+
+
+@pytest.mark.parametrize("many", [1, 3, 2_000])
+def test_an_actors_name_leaves_room_for_what_stands_beside_it(many):
+    keys = [oid(100 + n) for n in range(many)]
+    calls = (submitted(n, f"{'B' * 30}.add", kind="actor_method", actor=key) for n, key in enumerate(keys))
+    html, _ = picture(*(actor(key, "B" * 30) for key in keys), *calls)
+    name = next(text for text in words_of(drawn(html)) if text.startswith("BB"))
+    assert len(name) + len(f"queue {svg.short(many)}") <= svg.ACTOR_LABEL
 
 
 def test_the_text_tells_counts_and_dependencies():
@@ -100,7 +154,7 @@ def test_the_text_tells_counts_and_dependencies():
 
 def test_nothing_yet_is_a_picture_too():
     html, reducer = picture()
-    assert "No tasks yet" in html
+    assert "no tasks yet" in html and "<img" not in html and "<table" not in html
     assert words.text(reducer.snapshot()) == "nbray task graph: no tasks yet"
 
 
@@ -164,4 +218,6 @@ def test_the_status_names_nodes_cpus_tasks_and_actors():
     html = cluster.html(status)
     assert 'data-nodes="1" data-cpus="2"' in html
     assert "<b>:" not in html and "<b> 1" not in html
+    assert "<style" not in html and "class=" not in html.replace('class="nbray-cluster"', "")
+    assert "<li>CPU: 1.5 of 2 in use</li><li>&lt;b&gt;: 1 of 1 in use</li>" in html
     assert "down" in cluster.text(status)

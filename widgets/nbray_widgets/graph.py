@@ -7,7 +7,7 @@ from typing import Any
 
 from nbray.events import Feed
 from nbray_widgets.live import LiveView
-from nbray_widgets.picture import svg, words
+from nbray_widgets.picture import still, words
 from nbray_widgets.reducers.delta import State
 from nbray_widgets.reducers.task_graph import TaskGraphReducer
 
@@ -35,17 +35,17 @@ class TaskGraph(LiveView):
         super().__init__(feed, self._graph)
 
     def html(self, state: State) -> str:
-        """The picture as HTML with an inline SVG and without scripts."""
+        """The picture as HTML with an image and a table, without scripts."""
         # The last picture cannot ask the kernel for single tasks, so it brings some along.
         details = {}
         if self._over:
             ended = [key for key, group in state["groups"].items() if group["done"] + group["failed"]]
             details = {key: self._graph.tasks(int(key)) for key in ended[:MOST_DETAILED]}
-        return svg.html(state, details)
+        return still.html(state, details, gone=self._feed.closed)
 
     def text(self, state: State) -> str:
         """The picture as lines, a group each."""
-        return words.text(state)
+        return words.text(state, gone=self._feed.closed)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any] | None:
         """Single tasks of the group that was clicked."""

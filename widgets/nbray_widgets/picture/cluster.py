@@ -7,7 +7,6 @@ from html import escape
 from typing import Any, TypeAlias
 
 from nbray.events import RawEvent
-from nbray_widgets.picture.svg import style
 from nbray_widgets.picture.words import STATES, totals
 from nbray_widgets.reducers.task_graph import TaskGraphReducer
 from nbray_widgets.text import counted, plain
@@ -92,25 +91,23 @@ def text(status: Status) -> str:
 
 
 def html(status: Status) -> str:
-    """A small card that follows the theme; no scripts."""
+    """A small card of plain tags: it reads the same where scripts and style sheets are taken out."""
+    left = ' style="text-align:left"'
     meters = "".join(
-        f'<div class="nbray-meter"><span>{escape(plain(name))}</span>'
-        f'<span class="nbray-gauge"><i style="width:{100 * used / total if total else 0:.1f}%"></i></span>'
-        f'<span class="nbray-number">{used:g} of {total:g} in use</span></div>'
+        f"<li>{escape(plain(name))}: {used:g} of {total:g} in use</li>"
         for name, (used, total) in status["used"].items()
     )
     nodes = "".join(
-        f"<tr><td><code>{escape(plain(node['id'])[:12])}</code></td>"
-        f'<td class="nbray-state">{"up" if node["alive"] else "down"}</td>'
-        f"<td>{escape(_amounts(node['resources']))}</td></tr>"
+        f"<tr><td{left}><code>{escape(plain(node['id'])[:12])}</code></td>"
+        f"<td{left}>{'up' if node['alive'] else 'down'}</td>"
+        f"<td{left}>{escape(_amounts(node['resources']))}</td></tr>"
         for node in status["nodes"]
     )
     return (
-        f'<div class="nbray-view nbray-cluster" data-nodes="{status["alive"]}" data-cpus="{status["cpus"]:g}">'
-        f"<style>{style()}</style>"
-        f'<div class="nbray-head"><b>nbray</b><span>{escape(counted(status["alive"], "node"))}</span>'
-        f"<span>tasks: {escape(_tasks(status))}</span><span>actors: {escape(_actors(status))}</span></div>"
-        f'<div class="nbray-meters">{meters}</div>'
-        f'<div class="nbray-scroll"><table class="nbray-tasks"><thead><tr><th>node</th><th>state</th>'
-        f"<th>resources</th></tr></thead><tbody>{nodes}</tbody></table></div></div>"
+        f'<div class="nbray-cluster" data-nodes="{status["alive"]}" data-cpus="{status["cpus"]:g}">'
+        f"<p><b>nbray</b>: {escape(counted(status['alive'], 'node'))}; tasks: {escape(_tasks(status))}; "
+        f"actors: {escape(_actors(status))}</p>"
+        f"{f'<ul>{meters}</ul>' if meters else ''}"
+        f"<table><thead><tr><th{left}>node</th><th{left}>state</th><th{left}>resources</th></tr></thead>"
+        f"<tbody>{nodes}</tbody></table></div>"
     )

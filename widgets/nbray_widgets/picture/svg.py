@@ -1,4 +1,7 @@
-"""A task graph state as HTML with an inline SVG and without scripts. It wears the same style sheet as the live view.
+"""A task graph state as a standalone SVG, for an ``<img>``: it brings its style along and refers to nothing outside.
+
+Inside an image neither the page's style sheets nor its theme can be seen, so the drawing has a background of its own and
+asks ``prefers-color-scheme``. The colours are written out, not variables: converters to PDF know no ``var()``.
 
 Every name passes ``escape``: it is text, whatever it contains.
 """
@@ -7,12 +10,12 @@ from __future__ import annotations
 
 from functools import cache
 from html import escape
-from importlib.resources import files
 from math import log10
+from string import Template
 from typing import Any
 
 from nbray_widgets.picture.layers import Box, arranged
-from nbray_widgets.picture.words import SIGNS, STATES, summary, total, totals
+from nbray_widgets.picture.words import SIGNS, STATES, living, total
 from nbray_widgets.reducers.delta import State
 from nbray_widgets.text import plain, seconds
 
@@ -21,11 +24,69 @@ ROW = 66
 HEADER = 34
 ACTOR_ROW = 52
 LONGEST_LABEL = 22
+ACTOR_LABEL = 20  # characters between an actor's badge and its right edge, the queue among them
+
+RULES = Template(
+    ".page{fill:$page}text{fill:$text}.name{font-weight:600}.count,.mean,.edges,.waits{fill:$faint}"
+    ".card{fill:$card;stroke:$line}.is-running>.card{stroke:$running}.is-failed>.card{stroke:$failed}"
+    ".actor>.card{stroke:$actor}.badge{fill:$actor}.queue{fill:$actor_text}.track{fill:$track}"
+    ".arrow{stroke:$arrow}.tip{fill:$arrow}.edges{stroke:$page}"
+    ".bar.done{fill:$done}.bar.running{fill:$running}.bar.waiting{fill:$waiting}.bar.failed{fill:$failed}"
+    ".bar.cancelled{fill:$cancelled}tspan.done{fill:$done_text}tspan.running{fill:$running_text}"
+    "tspan.waiting{fill:$faint}tspan.failed{fill:$failed_text}tspan.cancelled{fill:$cancelled_text}"
+)
+BARS = {
+    "done": "#22a06b",
+    "running": "#2f7de1",
+    "failed": "#e5484d",
+    "cancelled": "#c98a1b",
+    "actor": "#8e5bd6",
+}
+LIGHT = {
+    "page": "#ffffff",
+    "text": "#1f2328",
+    "faint": "#636c76",
+    "line": "#d8dde3",
+    "arrow": "#a0a8b1",
+    "card": "#f9fafb",
+    "track": "#e9ecef",
+    "waiting": "#a9b0b8",
+    "done_text": "#177a50",
+    "running_text": "#2467c2",
+    "failed_text": "#c4383d",
+    "cancelled_text": "#8f6310",
+    "actor_text": "#7442bd",
+}
+DARK = {
+    "page": "#16191d",
+    "text": "#e6e8ea",
+    "faint": "#9aa4ae",
+    "line": "#3a4048",
+    "arrow": "#6b7480",
+    "card": "#1d2125",
+    "track": "#2b3036",
+    "waiting": "#67707a",
+    "done_text": "#4cc38a",
+    "running_text": "#70a8f0",
+    "failed_text": "#f2777b",
+    "cancelled_text": "#e0aa4a",
+    "actor_text": "#b894ec",
+}
 
 
 @cache
 def style() -> str:
-    return (files("nbray_widgets") / "static" / "graph.css").read_text("utf-8")
+    return (
+        "text{font:13px system-ui,sans-serif;font-variant-numeric:tabular-nums}"
+        ".states,.mean,.queue{font-size:11px}.count,.mean,.queue{text-anchor:end}"
+        ".edges{font-size:10.5px;text-anchor:middle;stroke-width:4px;paint-order:stroke}"
+        ".card{stroke-width:1.2}.actor>.card{stroke-width:1.6}.ended>.card{stroke-dasharray:5 4}"
+        ".arrow{fill:none;stroke-linecap:round}.calls>.arrow{stroke-dasharray:2 5}"
+        + RULES.substitute(BARS | LIGHT)
+        + "@media(prefers-color-scheme:dark){"
+        + RULES.substitute(BARS | DARK)
+        + "}"
+    )
 
 
 def short(number: int) -> str:
@@ -37,29 +98,8 @@ def short(number: int) -> str:
     return str(number)
 
 
-def html(state: State, details: dict[str, Any] | None = None) -> str:
-    """The picture; ``details``: group id to ``TaskGraphReducer.tasks`` of it, shown on demand below."""
-    return (
-        f'<div class="nbray-view nbray-graph nbray-still" role="group" aria-label="nbray task graph">'
-        f"<style>{style()}</style>{_header(state)}"
-        f'<div class="nbray-canvas">{_svg(state)}</div>{_details(state, details or {})}</div>'
-    )
-
-
-def _header(state: State) -> str:
-    counts = totals(state)
-    legend = "".join(
-        f'<span class="nbray-total nbray-{name}"><i aria-hidden="true">{SIGNS[name]}</i> {counts[name]:,} {name}</span>'
-        for name in STATES
-        if counts[name] or name in ("done", "running", "waiting")
-    )
-    took = state["about"]["last"] - state["about"]["first"]
-    if took > 0:
-        legend += f'<span class="nbray-elapsed">{seconds(took)}</span>'
-    return f'<div class="nbray-head" title="{escape(summary(state))}"><b>Task graph</b>{legend}</div>'
-
-
-def _svg(state: State) -> str:
+def drawing(state: State, *, gone: bool = False) -> tuple[str, int, int] | None:
+    """The SVG with its width and height in pixels; None while there is nothing to draw. ``gone``: no pool any more."""
     groups, actors = state["groups"], state["actors"]
     rows: dict[str, list[str]] = {}
     for key, group in groups.items():
@@ -74,15 +114,15 @@ def _svg(state: State) -> str:
     edges = [(*key.split(">"), count) for key, count in state["edges"].items()]
     boxes = arranged(sizes, [(node_of[a], node_of[b]) for a, b, _, _ in edges])
     if not boxes:
-        return '<p class="nbray-empty">No tasks yet.</p>'
-    width = max(box.x + box.width for box in boxes.values()) + 10
-    height = max(box.y + box.height for box in boxes.values()) + 10
+        return None
+    width = round(max(box.x + box.width for box in boxes.values())) + 10
+    height = round(max(box.y + box.height for box in boxes.values())) + 10
     middles: dict[str, float] = {}
     shapes: list[str] = []
     for node, keys in rows.items():
         box = boxes[node]
         if node[0] == "a":
-            shapes.append(_actor(actors[node[1:]], box))
+            shapes.append(_actor(actors[node[1:]], box, gone=gone))
             for i, key in enumerate(keys):
                 y = box.y + HEADER + ACTOR_ROW * i
                 middles[key] = y + ACTOR_ROW / 2
@@ -103,17 +143,18 @@ def _svg(state: State) -> str:
         for a, b, kind, count in edges
     ]
     return (
-        f'<svg class="nbray-svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" '
-        f'role="img" aria-label="{escape(summary(state))}">{"".join(arrows)}{"".join(shapes)}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
+        f"<style>{style()}</style>"
+        f'<rect class="page" width="{width}" height="{height}" rx="8"/>{"".join(arrows)}{"".join(shapes)}</svg>',
+        width,
+        height,
     )
 
 
 def _group(group: dict[str, Any], box: Box, *, framed: bool) -> str:
     name = group["name"]
     label = plain(name.rpartition(".")[2] if group["actor"] is not None else name, LONGEST_LABEL)
-    attributes = "".join(f' data-{state}="{group[state]}"' for state in STATES)
-    classes = "nbray-group" + " nbray-method" * (not framed)
-    classes += " nbray-is-failed" * bool(group["failed"]) + " nbray-is-running" * bool(group["running"])
+    classes = "group" + " is-failed" * bool(group["failed"]) + " is-running" * bool(group["running"])
     inner = box.width - 28
     everything = total(group)
     bars: list[str] = []
@@ -122,41 +163,34 @@ def _group(group: dict[str, Any], box: Box, *, framed: bool) -> str:
         end += group[state]
         if group[state]:  # each from the left, the longest lowest: so all have round ends
             width = max(inner * end / everything, 4)
-            bars.append(
-                f'<rect class="nbray-bar nbray-{state}" x="14" y="30" width="{width:.1f}" height="6" rx="3"/>'
-            )
+            bars.append(f'<rect class="bar {state}" x="14" y="30" width="{width:.1f}" height="6" rx="3"/>')
     counts = "  ".join(
-        f'<tspan class="nbray-{state}" dx="{0 if i == 0 else 8}">{SIGNS[state]} {short(group[state])}</tspan>'
+        f'<tspan class="{state}" dx="{0 if i == 0 else 8}">{SIGNS[state]} {short(group[state])}</tspan>'
         for i, state in enumerate(s for s in STATES if group[s])
     )
     mean = seconds(group["mean"]) if group["done"] + group["failed"] else ""
-    frame = (
-        f'<rect class="nbray-card" width="{box.width:.0f}" height="{box.height:.0f}" rx="9"/>'
-        if framed
-        else ""
-    )
+    frame = f'<rect class="card" width="{box.width:.0f}" height="{box.height:.0f}" rx="9"/>' if framed else ""
     return (
-        f'<g class="{classes}" data-name="{escape(name)}"{attributes} transform="translate({box.x:.1f},{box.y:.1f})">'
-        f"<title>{escape(name)}</title>{frame}"
-        f'<text class="nbray-name" x="14" y="21">{escape(label)}</text>'
-        f'<text class="nbray-count" x="{box.width - 14:.0f}" y="21">{short(everything)}</text>'
-        f'<rect class="nbray-track" x="14" y="30" width="{inner:.0f}" height="6" rx="3"/>{"".join(reversed(bars))}'
-        f'<text class="nbray-states" x="14" y="52">{counts}</text>'
-        f'<text class="nbray-mean" x="{box.width - 14:.0f}" y="52">{mean}</text></g>'
+        f'<g class="{classes}" transform="translate({box.x:.1f},{box.y:.1f})">'
+        f'{frame}<text class="name" x="14" y="21">{escape(label)}</text>'
+        f'<text class="count" x="{box.width - 14:.0f}" y="21">{short(everything)}</text>'
+        f'<rect class="track" x="14" y="30" width="{inner:.0f}" height="6" rx="3"/>{"".join(reversed(bars))}'
+        f'<text class="states" x="14" y="52">{counts}</text>'
+        f'<text class="mean" x="{box.width - 14:.0f}" y="52">{mean}</text></g>'
     )
 
 
-def _actor(actor: dict[str, Any], box: Box) -> str:
-    living = actor["alive"] + actor["pending"] + actor["restarting"]
-    many = f" ×{short(living)}" if living > 1 else "" if living else " (ended)"
+def _actor(actor: dict[str, Any], box: Box, *, gone: bool) -> str:
+    alive = living(actor, gone=gone)
+    many = f" ×{short(alive)}" if alive > 1 else "" if alive else " (ended)"
+    queue = f"queue {short(actor['queue'])}" if alive and actor["queue"] else ""
+    name = plain(actor["name"], ACTOR_LABEL - len(many) - len(queue))
     return (
-        f'<g class="nbray-actor" data-name="{escape(actor["name"])}" data-queue="{actor["queue"]}" '
-        f'data-alive="{actor["alive"]}" data-dead="{actor["dead"]}" transform="translate({box.x:.1f},{box.y:.1f})">'
-        f"<title>{escape(actor['name'])}</title>"
-        f'<rect class="nbray-card" width="{box.width:.0f}" height="{box.height:.0f}" rx="18"/>'
-        f'<path class="nbray-badge" d="M14 17l5-8.6h10l5 8.6-5 8.6H19z"/>'
-        f'<text class="nbray-name" x="42" y="22">{escape(plain(actor["name"], LONGEST_LABEL - 6))}{many}</text>'
-        f'<text class="nbray-queue" x="{box.width - 16:.0f}" y="22">queue {short(actor["queue"])}</text></g>'
+        f'<g class="actor{"" if alive else " ended"}" transform="translate({box.x:.1f},{box.y:.1f})">'
+        f'<rect class="card" width="{box.width:.0f}" height="{box.height:.0f}" rx="18"/>'
+        f'<path class="badge" d="M14 17l5-8.6h10l5 8.6-5 8.6H19z"/>'
+        f'<text class="name" x="42" y="22">{escape(name)}{many}</text>'
+        f'<text class="queue" x="{box.width - 16:.0f}" y="22">{queue}</text></g>'
     )
 
 
@@ -174,30 +208,9 @@ def _edge(a: Box, ay: float, b: Box, by: float, kind: str, count: int, same: boo
         path = f"M{x1:.1f} {ay:.1f}C{x1 + bend:.1f} {ay + sag:.1f} {x2 - bend:.1f} {by + sag:.1f} {x2:.1f} {by:.1f}"
         tip, at = f"M{b.x:.1f} {by:.1f}l-8 -4v8z", ((x1 + x2) / 2, (ay + by) / 2 + sag * 0.75)
     label = (
-        f'<text class="nbray-edge-count" x="{at[0]:.1f}" y="{at[1] - 5:.1f}">{short(count)}</text>'
-        if count > 1
-        else ""
+        f'<text class="edges" x="{at[0]:.1f}" y="{at[1] - 5:.1f}">{short(count)}</text>' if count > 1 else ""
     )
     return (
-        f'<g class="nbray-edge nbray-{kind}"><path class="nbray-line" d="{path}" stroke-width="{thickness:.1f}"/>'
-        f'<path class="nbray-tip" d="{tip}"/>{label}</g>'
-    )
-
-
-def _details(state: State, details: dict[str, Any]) -> str:
-    rows = "".join(
-        f'<tr class="nbray-{task["state"]}"><td>{escape(state["groups"][key]["name"])}</td>'
-        f'<td class="nbray-state">{task["state"]}</td><td class="nbray-number">{seconds(task["duration"])}</td>'
-        f'<td class="nbray-process"><code>{escape(task["process"][:8])}</code></td>'
-        f'<td class="nbray-error">{escape(task["error"])}</td></tr>'
-        for key, found in details.items()
-        for task in {task["task"]: task for task in found["failed"][:5] + found["slowest"][:5]}.values()
-    )
-    if not rows:
-        return ""
-    return (
-        '<details class="nbray-panel"><summary>failed and slowest tasks</summary><div class="nbray-scroll">'
-        '<table class="nbray-tasks"><thead><tr><th>name</th><th>state</th><th>time</th>'
-        '<th class="nbray-process">process</th><th>error</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div></details>"
+        f'<g class="{kind}"><path class="arrow" d="{path}" stroke-width="{thickness:.1f}"/>'
+        f'<path class="tip" d="{tip}"/>{label}</g>'
     )

@@ -20,6 +20,31 @@ def totals(state: State) -> dict[str, int]:
     return {name: sum(group[name] for group in state["groups"].values()) for name in STATES}
 
 
+def living(actor: dict[str, Any], *, gone: bool) -> int:
+    """How many of a class's actors there are. ``gone``: the pool is gone, and they with it, told or not."""
+    return 0 if gone else sum(actor[name] for name in ("alive", "pending", "restarting"))
+
+
+def fates(actor: dict[str, Any], *, gone: bool) -> str:
+    """``1 alive, 2 dead, queue 3``; once the pool is gone ``3 ended``."""
+    counts = {name: actor[name] for name in ("alive", "pending", "restarting", "dead")}
+    if gone:
+        counts = {"ended": sum(counts.values())}
+    told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "unknown"
+    return f"{told}, queue {actor['queue']:,}" if living(actor, gone=gone) else told
+
+
+def needs(state: State) -> dict[str, list[str]]:
+    """Group id to the names of the groups whose results it takes."""
+    groups = state["groups"]
+    found: dict[str, list[str]] = {key: [] for key in groups}
+    for edge in state["edges"]:
+        source, target, kind = edge.split(">")
+        if kind == "data" and source != target:
+            found[target].append(groups[source]["name"])
+    return found
+
+
 def summary(state: State) -> str:
     """``1,204 tasks: 1,180 done, 4 running, 20 waiting, 12.3 s``."""
     counts = totals(state)
@@ -35,24 +60,16 @@ def summary(state: State) -> str:
     return f"{counted(tasks, 'task')}: " + ", ".join(parts)
 
 
-def text(state: State) -> str:
-    """The picture as lines: one a group, with what it needs."""
+def text(state: State, *, gone: bool = False) -> str:
+    """The picture as lines: one a group, with what it needs. ``gone``: there is no pool any more."""
     groups = state["groups"]
-    needs: dict[str, list[str]] = {key: [] for key in groups}
-    for edge in state["edges"]:
-        source, target, kind = edge.split(">")
-        if kind == "data" and source != target:
-            needs[target].append(groups[source]["name"])
+    taken = needs(state)
     lines = [f"nbray task graph: {summary(state)}"]
     width = max((len(group["name"]) for group in groups.values()), default=0)
     for key, group in groups.items():
         counts = "  ".join(f"{SIGNS[name]} {group[name]:,} {name}" for name in STATES if group[name])
         mean = f"  ({seconds(group['mean'])} each)" if group["done"] + group["failed"] else ""
-        after = f"  ← {', '.join(needs[key])}" if needs[key] else ""
+        after = f"  ← {', '.join(taken[key])}" if taken[key] else ""
         lines.append(f"  {group['name']:<{width}}  {counts}{mean}{after}")
-    for actor in state["actors"].values():
-        states = ", ".join(
-            f"{actor[name]:,} {name}" for name in ("alive", "pending", "restarting", "dead") if actor[name]
-        )
-        lines.append(f"  actor {actor['name']}: {states or 'unknown'}, queue {actor['queue']:,}")
+    lines += [f"  actor {actor['name']}: {fates(actor, gone=gone)}" for actor in state["actors"].values()]
     return "\n".join(lines)
