@@ -92,7 +92,7 @@ def text(status: Status) -> str:
 
 def html(status: Status) -> str:
     """A small card of plain tags: it reads the same where scripts and style sheets are taken out."""
-    left = ' style="text-align:left"'
+    left = ' style="text-align:left;padding:2px 10px"'
     meters = "".join(
         f"<li>{escape(plain(name))}: {used:g} of {total:g} in use</li>"
         for name, (used, total) in status["used"].items()

@@ -19,8 +19,8 @@ from nbray_widgets.text import seconds
 
 OPEN_UP_TO = 20  # groups: a longer table is folded up, the picture alone is enough then
 
-LEFT = ' style="text-align:left"'
-RIGHT = ' style="text-align:right"'
+LEFT = ' style="text-align:left;padding:2px 10px"'
+RIGHT = ' style="text-align:right;padding:2px 10px"'
 
 
 def html(state: State, details: dict[str, Any] | None = None, *, gone: bool = False) -> str:
@@ -52,14 +52,17 @@ def _groups(state: State, *, gone: bool) -> str:
     if not groups and not state["actors"]:
         return ""
     shown = [name for name in STATES if name == "done" or any(group[name] for group in groups.values())]
-    head = "".join(f"<th{RIGHT}>{SIGNS[name]} {name}</th>" for name in shown)
+    any_taken = any(taken.values())
+    head = f"<th{LEFT}>name</th>" + "".join(f"<th{RIGHT}>{SIGNS[name]} {name}</th>" for name in shown)
+    head += f"<th{RIGHT}>each took</th>" + f"<th{LEFT}>takes results of</th>" * any_taken
     rows = "".join(
         f'<tr class="nbray-group" data-name="{escape(group["name"])}"'
         + "".join(f' data-{name}="{group[name]}"' for name in STATES)
         + f"><td{LEFT}>{escape(group['name'])}</td>"
         + "".join(f"<td{RIGHT}>{group[name]:,}</td>" for name in shown)
         + f"<td{RIGHT}>{seconds(group['mean']) if group['done'] + group['failed'] else ''}</td>"
-        f"<td{LEFT}>{escape(', '.join(taken[key]))}</td></tr>"
+        + (f"<td{LEFT}>{escape(', '.join(taken[key]))}</td>" if any_taken else "")
+        + "</tr>"
         for key, group in groups.items()
     )
     actors = "".join(
@@ -69,8 +72,7 @@ def _groups(state: State, *, gone: bool) -> str:
     )
     return (
         f"<details{' open' if len(groups) <= OPEN_UP_TO else ''}><summary>functions and actors</summary>"
-        f"<table><thead><tr><th{LEFT}>name</th>{head}<th{RIGHT}>each took</th><th{LEFT}>takes results of</th></tr>"
-        f"</thead><tbody>{rows}</tbody></table>{f'<ul>{actors}</ul>' if actors else ''}</details>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{f'<ul>{actors}</ul>' if actors else ''}</details>"
     )
 
 

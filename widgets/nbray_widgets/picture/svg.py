@@ -108,7 +108,7 @@ def drawing(state: State, *, gone: bool = False) -> tuple[str, int, int] | None:
         rows.setdefault(f"a{key}", [])
     node_of = {key: node for node, keys in rows.items() for key in keys}
     sizes = {
-        node: (float(WIDTH), float(HEADER + ACTOR_ROW * len(keys) + 6 if node[0] == "a" else ROW))
+        node: (float(WIDTH), float(HEADER + ACTOR_ROW * len(keys) + 12 if node[0] == "a" else ROW))
         for node, keys in rows.items()
     }
     edges = [(*key.split(">"), count) for key, count in state["edges"].items()]
@@ -190,7 +190,8 @@ def _actor(actor: dict[str, Any], box: Box, *, gone: bool) -> str:
         f'<rect class="card" width="{box.width:.0f}" height="{box.height:.0f}" rx="18"/>'
         f'<path class="badge" d="M14 17l5-8.6h10l5 8.6-5 8.6H19z"/>'
         f'<text class="name" x="42" y="22">{escape(name)}{many}</text>'
-        f'<text class="queue" x="{box.width - 16:.0f}" y="22">{queue}</text></g>'
+        + (f'<text class="queue" x="{box.width - 16:.0f}" y="22">{queue}</text>' if queue else "")
+        + "</g>"
     )
 
 
