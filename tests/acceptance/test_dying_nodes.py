@@ -84,7 +84,12 @@ def test_a_lost_scheduler_is_a_typed_error_and_init_works_again():
 
     try:
         with LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None, host="127.0.0.1"
+            n_workers=1,
+            threads_per_worker=1,
+            processes=False,
+            protocol="tcp://",
+            dashboard_address=None,
+            host="127.0.0.1",
         ) as cluster:
             ray.init(cluster)
             lost = ray.remote(forever).remote()

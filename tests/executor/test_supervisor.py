@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from executor.support import HERE, PATIENCE, SECRET, Gone, NodeDirs, SharedPipe
 
-from nbray.channel.connection import Connection
 from nbray.channel.reactor import Reactor
 from nbray.core import messages
 from nbray.core.ids import Address
 from nbray.core.messages import Loss, Message
 from nbray.executor.supervisor import Node, StartError
+from nbray.store.segments import write_segment
 
 ONE_CPU = ((("CPU", 10_000),), ())
 BLUE = ((("CPU", 10_000),), (("COLOUR", "blue"),))
@@ -37,11 +37,9 @@ class Placement:
         self.up: asyncio.Queue[tuple[bytes, Message]] = asyncio.Queue()
         self.exits: asyncio.Queue[tuple[int | None, bytes, Loss]] = asyncio.Queue()
         self.hosted: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
-        self.others: asyncio.Queue[tuple[Connection, Message]] = asyncio.Queue()
         node.on_up = lambda *event: self.up.put_nowait(event)
         node.on_exit = lambda *event: self.exits.put_nowait(event)
         node.on_hosted = lambda *event: self.hosted.put_nowait(event)
-        node.on_message = lambda *event: self.others.put_nowait(event)
 
     async def told(self, process: bytes, *message: object) -> None:
         """The executor says that this is the next message that it got."""
@@ -316,25 +314,27 @@ def test_an_executor_that_gives_up_its_channel_is_ended(dirs: NodeDirs) -> None:
     run(test())
 
 
-def test_other_messages_of_executors_and_peers_are_passed_on(dirs: NodeDirs) -> None:
+def test_a_node_agent_sends_and_frees_objects_of_its_store(dirs: NodeDirs) -> None:
     async def test() -> None:
         async with running(dirs, tcp_host="127.0.0.1") as placement:
             node = placement.node
-            address = await soon(node.lane(1, ONE_CPU, OWNER))
-            placement.tell(address.process, f"agent.send(({messages.ADOPT}, b'object', 'file', 3))")
-            connection, message = await soon(placement.others.get())
-            assert connection.peer.process == address.process
-            assert message == (messages.ADOPT, b"object", "file", 3)
-
+            made = write_segment(node.config.store_dir, bytes(16), b"pickle", [])
             elsewhere = Reactor(Address(b"peer----", b"elsewher", "", ""), SECRET)
             peer = elsewhere.connect(node.address)
-            peer.send((messages.PULL, 1, b"object", "file"))
-            pull = asyncio.create_task(soon(placement.others.get()))
-            while not pull.done():
-                elsewhere.step(0)
-                await asyncio.sleep(0)
-            connection, message = pull.result()
-            assert (connection.peer.process, message[0]) == (b"peer----", messages.PULL)
+            chunks: list[messages.Message] = []
+            peer.on_message = lambda _, message: chunks.append(message)
+
+            async def pull(request: int) -> messages.Message:
+                peer.send((messages.PULL, request, bytes(16), made.name, 0, 1 << 20))
+                while not chunks:
+                    elsewhere.step(0)
+                    await asyncio.sleep(0)
+                return chunks.pop()
+
+            kind, _, offset, data, total = await soon(asyncio.create_task(pull(1)))
+            assert (kind, offset, len(data), total) == (messages.CHUNK, 0, made.size, made.size)
+            peer.send((messages.FREE, [(bytes(16), made.name)]))
+            assert (await soon(asyncio.create_task(pull(2))))[4] == -1
             elsewhere.close()
 
     run(test())

@@ -11,7 +11,9 @@ from jupyter_client import BlockingKernelClient, KernelManager
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PATIENCE = 60
 
-pytestmark = pytest.mark.may_leak("fds", why="jupyter_client keeps an event loop for as long as the process lives")
+pytestmark = pytest.mark.may_leak(
+    "fds", why="jupyter_client keeps an event loop for as long as the process lives"
+)
 
 
 class Kernel:
