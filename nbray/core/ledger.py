@@ -184,7 +184,10 @@ def add_up(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 def readable(resources: Iterable[tuple[str, int]]) -> str:
     """``{CPU: 2, GPU: 0.5}`` for an error's text."""
     return (
-        "{"
-        + ", ".join(f"{name}: {units / RESOURCE_UNIT:g}" for name, units in sorted(resources) if units)
-        + "}"
+        "{" + ", ".join(f"{name}: {_amount(name, units)}" for name, units in sorted(resources) if units) + "}"
     )
+
+
+def _amount(name: str, units: int) -> str:
+    amount = units / RESOURCE_UNIT
+    return f"{amount / (1 << 30):.3g} GiB" if name == "memory" else f"{amount:g}"
