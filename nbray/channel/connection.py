@@ -174,24 +174,33 @@ class Connection:
         if events & WRITE:
             self._flush()
         if events & ~WRITE:
-            try:
-                data = self._socket.recv(_RECEIVE_SIZE)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self._fail(error)
-                return
-            if not data:
-                self._fail(self.error)
-                return
-            try:
-                self._received(data)
-            except ProtocolError as error:
-                self._fail(error)
-            except Exception as error:
-                # A defect, or a peer that breaks the rules in a new way. Whoever polls must live on, and it is not their affair.
-                logger.exception("%r could not be served", self)
-                self._fail(error)
+            self._read()
+
+    def drain(self) -> None:
+        """Serve at once what has come, as far as it is here: a peer that is known to be dead may have said much before."""
+        while not self.closed and self._read():
+            pass
+
+    def _read(self) -> bool:
+        try:
+            data = self._socket.recv(_RECEIVE_SIZE)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._fail(error)
+            return False
+        if not data:
+            self._fail(self.error)
+            return False
+        try:
+            self._received(data)
+        except ProtocolError as error:
+            self._fail(error)
+        except Exception as error:
+            # A defect, or a peer that breaks the rules in a new way. Whoever polls must live on, and it is not their affair.
+            logger.exception("%r could not be served", self)
+            self._fail(error)
+        return True
 
     def _received(self, data: bytes) -> None:
         handshake = self._handshake

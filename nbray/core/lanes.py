@@ -135,6 +135,9 @@ class Lanes:
         if call is None:
             return None
         call.function.ran(duration)
+        if lane.gone:
+            call.place = None
+            return call
         lane.blocked = False
         lane.load -= call.estimate
         if not lane.calls:
@@ -216,15 +219,18 @@ class Lanes:
             self._repay(now)
         return lane
 
+    def ending(self, lane: Lane) -> None:
+        """The lane's executor is gone, but answers that it has sent are still to be read: it gets nothing more. Then ``lost``."""
+        if not lane.gone:
+            self._drop(lane)
+
     def lost(self, lane: Lane, *, charge: bool = True) -> None:
         """The lane's executor is gone. Only the first unanswered call can have run; the rest is not charged.
 
         Args:
             charge: False if it is known that none ran, because the connection never opened.
         """
-        if lane.gone:
-            return
-        self._drop(lane)
+        self.ending(lane)
         pool = self._pools[lane.spec]
         back: list[Call] = []
         for position, call in enumerate(lane.calls.values()):

@@ -133,6 +133,19 @@ def test_a_peer_that_dies_with_much_unsent_to_it_frees_the_memory(world: World) 
     assert mine.unsent == 0
 
 
+def test_what_has_come_can_be_served_at_once(world: World) -> None:
+    one, mine, other, theirs = world.pair()
+    for n in range(5):
+        other.send(theirs, 1, n)
+    world.drop(other)
+    with one.reactor.lock:
+        while not mine.closed:
+            mine.drain()
+        assert one.got == [(1, n) for n in range(5)]
+        assert one.closed == []
+    world.until(lambda: bool(one.closed))
+
+
 def test_the_end_is_told_once_and_never_from_send(world: World) -> None:
     one, mine, other, _ = world.pair()
     world.drop(other)
