@@ -31,7 +31,7 @@ from nbray.wire.errors import dump_error
 #: Seconds for which an answer waits until owners have acknowledged what the callee keeps.
 _ACK_LIMIT = 5.0
 #: Seconds between two messages with what this process' own calls came to.
-_SHARE = 0.1
+_SHARE = 0.02
 
 
 class Caller:
@@ -283,7 +283,7 @@ class Executor:
         return last if last is not None and not last.closed else None
 
     def _share_events(self) -> None:
-        """While a task runs or after it: ten times a second at most, what it submitted is news for the views."""
+        """While a task runs or after it: fifty times a second at most, what it submitted is news for the views."""
         now = time.monotonic()
         if self.owner.feed.end != self._events_sent and now - self._shared >= _SHARE:
             self._shared = now
