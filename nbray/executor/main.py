@@ -29,7 +29,7 @@ from nbray.owner.values import pickled
 from nbray.wire.errors import dump_error
 
 #: Seconds for which an answer waits until owners have acknowledged what the callee keeps.
-_ACK_LIMIT = 5.0
+_ACK_LIMIT = 60.0
 #: Seconds between two messages with what this process' own calls came to.
 _SHARE = 0.02
 
@@ -80,6 +80,7 @@ class Executor:
         self._last_lease = -1
         self._early: list[tuple[Connection, Message]] = []
         self.retiring = False
+        self._waits = False
         self.instance: Any = None
         self.actor_id: bytes = b""
         self.epoch = 0
@@ -127,6 +128,7 @@ class Executor:
             self.control.send((m.READY, boot.number, os.getpid(), tuple(owner.address)))
         self._last: Connection | None = None
         self._events_sent = 0
+        self._unsaid: deque[Message] = deque()
         self._shared = 0.0
         self._out = Lines(1, self._print)
         self._err = Lines(2, self._print)
@@ -203,7 +205,7 @@ class Executor:
         self.queue.extend([(connection, call) for call in message[1]])
 
     def _recall(self, connection: Connection, message: Message) -> None:
-        connection.send((m.RETURNED, self._take_back(connection, message[1]), False))
+        connection.send((m.RETURNED, self._take_back(connection, message[1]), self._waits))
 
     def _take_back(self, connection: Connection, n: int) -> list[int]:
         """Up to ``n`` calls of that connection that have not started, the last first out of the queue."""
@@ -237,6 +239,7 @@ class Executor:
         if self.lease is None or current is None or threading.get_ident() != self._main or self.actor_id:
             return
         with self.owner.lock:
+            self._waits = True
             back = self._take_back(current.connection, len(self.queue))
             current.connection.send((m.RETURNED, back, True))
             self._send_up(("lend", self.lease))
@@ -246,6 +249,7 @@ class Executor:
         if self.lease is None or current is None or threading.get_ident() != self._main or self.actor_id:
             return
         with self.owner.lock:
+            self._waits = False
             self._send_up(("unlend", self.lease))
             current.connection.send((m.RETURNED, (), False))
 
@@ -268,6 +272,9 @@ class Executor:
         if os.getpid() != self._pid:  # forked by user code: the connections are the parent's
             os.write(message[2], message[3].encode())
             return
+        if self.owner.lock.held_here:  # a finalizer that prints, in the middle of a transition
+            self._unsaid.append(message)
+            return
         with self.owner.lock:
             target = self._upstream()
             if target is not None:
@@ -284,6 +291,8 @@ class Executor:
 
     def _share_events(self) -> None:
         """While a task runs or after it: fifty times a second at most, what it submitted is news for the views."""
+        while self._unsaid:
+            self._send_output(self._unsaid.popleft())
         now = time.monotonic()
         if self.owner.feed.end != self._events_sent and now - self._shared >= _SHARE:
             self._shared = now
@@ -318,6 +327,8 @@ class Executor:
                     break
                 if connection is None:
                     self._become(call)
+                elif connection.closed and connection.context.epoch < 0:
+                    pass  # its owner counts the lane as lost and runs elsewhere what had not started
                 else:
                     lead.ensure_background()
                     self.execute(connection, call)
@@ -331,7 +342,7 @@ class Executor:
         def owes_nothing() -> bool:
             return (not owner.holds and not owner.calls) or bool(self.queue)
 
-        if owner.lead.run_until(owes_nothing, time.monotonic() + 60.0) and self.queue:
+        if owner.lead.run_until(owes_nothing) and self.queue:
             return
         self.end(0)
 
@@ -452,11 +463,7 @@ class Executor:
         held = set()
         with owner.lock:
             for entry in entries:
-                if (
-                    entry.owner is not None
-                    and entry.owner.process != receiver.process
-                    and type(entry.value) is not bytes
-                ):
+                if entry.owner is not None and type(entry.value) is not bytes:
                     requests.append(
                         owner.peers.ask_hold([(entry.id, receiver.process)], entry.owner, (entry,))
                     )

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Calls that wait to go in one message before the message goes.
 _BATCH = 128
+#: Seconds after which placement is asked what became of an actor whose connection broke.
+LIMBO_LIMIT = 2.0
 
 
 class Creation:
@@ -74,6 +76,7 @@ class Actors:
         self._queues: dict[ActorCalls, Queue] = {}
         self._methods: dict[tuple[str, str], Function] = {}
         self._creations: dict[bytes, Call] = {}
+        self._limbo: dict[ActorCalls, float] = {}
         self._requests = itertools.count(1)
         self._answers: dict[int, tuple[Any, ...] | None] = {}
 
@@ -182,6 +185,7 @@ class Actors:
         """Handles that are still there begin anew: placement remembers the dead."""
         self.machines.pop(machine.actor_id, None)
         self._queues.pop(machine, None)
+        self._limbo.pop(machine, None)
         self.unsent.pop(machine, None)
 
     # -- calling ---------------------------------------------------------------------------------------------------
@@ -314,11 +318,19 @@ class Actors:
         connection.send((m.ATTACH_ACTOR, machine.actor_id, machine.epoch))
         machine.peer = connection
 
+    def tick(self, now: float) -> None:
+        """Placement has said nothing of an actor whose connection broke: only the connection may have."""
+        for machine, since in self._limbo.items():
+            if now - since > LIMBO_LIMIT:
+                self._limbo[machine] = now
+                self.owner.send_up(("actor_watch", machine.actor_id))
+
     def _closed(self, connection: Connection, error: BaseException | None) -> None:
         machine = connection.context.machine
         self.owner.process_down("actor", connection, error or "ended")
         self.unsent.pop(machine, None)
         machine.lost(connection)
+        self._limbo[machine] = time.monotonic()
         self.owner.peers.process_gone(connection.context.process)
 
     def changed(self, actor_id: bytes, state: str, epoch: int, address: Any, reason: Loss | None) -> None:
@@ -327,6 +339,7 @@ class Actors:
         if machine is None:
             return
         before = machine.state
+        self._limbo.pop(machine, None)
         machine.changed(state, epoch, address, reason)
         call = self._creations.get(actor_id)
         if call is not None and machine.state != before:

@@ -483,7 +483,7 @@ class Owner:
         if type(context.machine) is Lane:
             call = self.lanes.finished(context.machine, sequence, duration, time.monotonic())
         else:
-            call = context.machine.finished(sequence, duration)
+            call = context.machine.finished(sequence, duration, connection)
         if call is None or call.ended:
             self._discard(values)
         elif status == m.OK:
@@ -554,7 +554,11 @@ class Owner:
 
     def _granted(self, lease: int, spec: Spec, address: Any) -> None:
         address = Address(*address)
-        connection = self.reactor.connect(address)
+        try:
+            connection = self.reactor.connect(address)
+        except OSError:  # out of descriptors: somebody else may have the lease
+            self.send_up(("give", lease))
+            return
         connection.on_message = self.peers.message
         connection.on_close = self._lane_closed
         connection.on_open = partial(self.process_up, "lane")
@@ -573,7 +577,7 @@ class Owner:
         if not lane.gone:
             # Placement hears of the executor's end from its node, with the reason. Giving the lease back now would lose that.
             self._verdicts.setdefault(lane.lease, (time.monotonic() + VERDICT, []))
-            self.lanes.lost(lane)
+            self.lanes.lost(lane, charge=connection.opened)
             self.carry_out()
         self.lane_of.pop(lane.lease, None)
 
@@ -607,9 +611,11 @@ class Owner:
     def _lease_lost(self, lease: int, reason: Any) -> None:
         lane = self.lane_of.pop(lease, None)
         if lane is not None and not lane.gone:
+            self.lanes.ending(lane)
+            lane.peer.drain()  # what it had answered may lie unread in the socket
             lane.peer.close()
             self.peers.process_gone(lane.peer.context.process)
-            self.lanes.lost(lane)
+            self.lanes.lost(lane, charge=lane.peer.opened)
             self.carry_out()
         verdict = self._verdicts.pop(lease, None)
         if verdict is not None:
@@ -657,6 +663,7 @@ class Owner:
             if self.closed:
                 return
             self.lanes.tick(now)
+            self.actors.tick(now)
             for lease in [lease for lease, (until, _) in self._verdicts.items() if until < now]:
                 for call in self._verdicts.pop(lease)[1]:
                     self.fail_with(call, crash_error(call.function.name, None))

@@ -200,6 +200,10 @@ class Peers:
             if mine and value is None:
                 self.fail_entry(entry, ObjectLostError(f"object {oid.hex()} is gone: its owner let go of it"))
         if entry.owner is None:
+            if (
+                held
+            ):  # counted for the way here, over which a release on another connection may have overtaken it
+                owner.holds.release(entry.sequence, owner.process, 1)
             if value is not None and not entry.ready:
                 owner.complete(entry, value)
             return entry
@@ -249,7 +253,7 @@ class Peers:
             entry = owner.holds.entry(sequence_of(oid)) or owner.canonical.get(oid)
             if entry is not None:
                 owner.holds.add(entry, holder)
-                if holder != peer:
+                if holder not in (peer, owner.process):
                     owner.send_up(("watch_process", holder))
         connection.send((m.HOLD_OK, request))
 
