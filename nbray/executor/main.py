@@ -140,7 +140,7 @@ class Executor:
         return _running.get()
 
     def enter(self, current: Current) -> None:
-        """The calling asyncio task runs that call from here on."""
+        """The calling thread or asyncio task runs that call from here on."""
         _running.set(current)
         self._last = current.connection
 
@@ -368,7 +368,7 @@ class Executor:
         assert peer is not None
         name = caller.names.get(number) or f"{self.class_name}.{number}"
         current = Current(connection, sequence, peer.process, name)
-        _running.set(current)
+        self.enter(current)
         started = time.time()
         begun = time.perf_counter_ns()
         keep: list[Any] = []
