@@ -34,7 +34,7 @@ def dump_error(exception: BaseException, function_name: str, pid: int, node: str
     text = format_remote(exception)
     # A failure that a nested get handed on: what it was at first, in the words of both.
     cause = exception.cause if isinstance(exception, RayTaskError) else exception
-    whole, parts = (None, None) if cause is None else (_try_dump(cause), _dump_parts(cause))
+    whole, parts = (None, None) if cause is None else (_try_dump(_AsItIs(cause)), _dump_parts(cause))
     return pickle.dumps((function_name, text, pid, node, whole, parts), 5)
 
 
@@ -64,6 +64,19 @@ def load_error(data: bytes) -> BaseException:
 
 
 # --- the exception itself ------------------------------------------------------------------------------------------
+
+
+class _AsItIs:
+    """Pickles as the exception in it does by itself: tblib, which distributed installs, has reducers for exceptions that lose
+    what C-level types keep outside ``__dict__``."""
+
+    __slots__ = ("_exception",)
+
+    def __init__(self, exception: BaseException) -> None:
+        self._exception = exception
+
+    def __reduce__(self) -> Any:
+        return self._exception.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
 
 
 def _try_dump(value: Any) -> bytes | None:
