@@ -10,6 +10,7 @@ records below. Times are seconds since the epoch (``time.time()``), durations ar
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -164,6 +165,8 @@ class Feed:
         self.closed = False
         self._log: list[RawEvent] = []
         self._dropped = 0
+        # A reader between the two steps of ``trim`` would miss as many events as were dropped. Appending needs no lock.
+        self._trimming = threading.Lock()
         self.append = self._log.append
 
     def extend(self, raws: Iterable[RawEvent]) -> None:
@@ -173,8 +176,9 @@ class Feed:
         """Drop the oldest beyond the capacity. The runtime calls it now and then."""
         excess = len(self._log) - self.capacity
         if excess > self.capacity:
-            del self._log[:excess]
-            self._dropped += excess
+            with self._trimming:
+                del self._log[:excess]
+                self._dropped += excess
 
     def close(self) -> None:
         """No more events will come: the pool is gone. Views finish what is there and keep it as their last picture."""
@@ -187,9 +191,10 @@ class Feed:
 
     def raw_since(self, cursor: int, limit: int | None = None) -> tuple[list[RawEvent], int]:
         """Raw events from ``cursor`` on, oldest first, and the cursor for the next call."""
-        start = max(cursor - self._dropped, 0)
-        stop = len(self._log) if limit is None else min(start + limit, len(self._log))
-        return self._log[start:stop], self._dropped + stop
+        with self._trimming:
+            start = max(cursor - self._dropped, 0)
+            stop = len(self._log) if limit is None else min(start + limit, len(self._log))
+            return self._log[start:stop], self._dropped + stop
 
     def since(self, cursor: int, limit: int | None = None) -> tuple[list[Event], int]:
         """Records from ``cursor`` on, oldest first, and the cursor for the next call."""

@@ -27,7 +27,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE = 40_000  # ms; on a loaded machine a kernel alone takes ten seconds to start
+PATIENCE = 90_000  # ms; on a loaded machine a kernel alone takes ten seconds to start
 
 # JupyterLab asks on its first start whether it may fetch news, and keeps Chromium's attention with the question.
 SETTINGS = {"@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False}}

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import threading
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from widgets_events import dispatched, finished, submitted
+
+from nbray.events import Feed, TaskDispatched, TaskFinished, TaskSubmitted
+
+
+def test_records_are_raw_events_made_readable():
+    feed = Feed()
+    feed.extend(
+        [submitted(1, needs=[b"driver-1" + bytes(8)]), dispatched(1), finished(1, "failed", error="no")]
+    )
+    (first, second, third), cursor = feed.since(0)
+    assert isinstance(first, TaskSubmitted)
+    assert first.task == b"driver-1".hex() + "0" * 15 + "1"
+    assert first.dependencies == (b"driver-1".hex() + "0" * 16,)
+    assert isinstance(second, TaskDispatched)
+    assert isinstance(third, TaskFinished)
+    assert (third.state, third.error) == ("failed", "no")
+    assert feed.since(cursor) == ([], cursor)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 30)), st.integers(1, 20))
+def test_a_reader_that_keeps_up_sees_everything_once_and_in_order(batches, limit):
+    feed, seen, cursor, sent = Feed(capacity=10), [], 0, 0
+    for size in batches:
+        feed.extend(submitted(sent + i) for i in range(size))
+        sent += size
+        while feed.end > cursor:
+            raws, cursor = feed.raw_since(cursor, limit)
+            seen += [raw[3] for raw in raws]
+        feed.trim()
+    assert seen == list(range(sent))
+
+
+def test_a_late_reader_gets_the_newest_and_can_tell_how_many_it_missed():
+    feed = Feed(capacity=10)
+    for i in range(25):
+        feed.append(submitted(i))
+    feed.trim()
+    raws, cursor = feed.raw_since(0)
+    assert [raw[3] for raw in raws] == list(range(15, 25))
+    assert cursor - len(raws) == 15
+
+
+def test_a_reader_amid_a_trim_misses_nothing():
+    feed = Feed(capacity=10)
+    got: list[list] = []
+    reader = threading.Thread(target=lambda: got.append(feed.raw_since(20)[0]))
+
+    class Slow(list):
+        def __delitem__(self, key):
+            super().__delitem__(key)
+            reader.start()  # the first step of the trim is done, the second is not
+            reader.join(0.2)
+
+    feed._log = Slow(submitted(i) for i in range(25))
+    feed.trim()
+    reader.join()
+    assert [raw[3] for raw in got[0]] == list(range(20, 25))
+
+
+def test_a_closed_feed_can_still_be_read():
+    feed = Feed()
+    feed.append(submitted(0))
+    feed.close()
+    assert feed.closed
+    assert len(feed.since(0)[0]) == 1
