@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from nbray.core.ids import ActorId, ProcessId
+from nbray.core.ids import ActorId, ProcessId, owner_of
 from nbray.core.messages import Loss, Spec
 from nbray.core.placement import Tell
 
@@ -105,6 +105,7 @@ class ActorDirectory:
         self._dead: dict[ActorId, Record] = {}
         self._names: dict[tuple[str, str], ActorId] = {}
         self._watching: dict[ProcessId, dict[ActorId, None]] = {}
+        self._expected: dict[ActorId, dict[ProcessId, None]] = {}  # watchers of those not announced yet
         self._effects: list[Effect] = []
 
     def drain(self) -> list[Effect]:
@@ -128,6 +129,9 @@ class ActorDirectory:
             self._names[key] = actor
         self._actors[actor] = record
         self._watching.setdefault(owner, {})[actor] = None
+        for watcher in self._expected.pop(actor, {}):
+            record.watchers[watcher] = None
+            self._watching.setdefault(watcher, {})[actor] = None
         self._acquire(record)
 
     def kill(self, actor: ActorId, no_restart: bool) -> None:
@@ -145,15 +149,27 @@ class ActorDirectory:
     def drop(self, actor: ActorId) -> None:
         """Nobody has a handle any more."""
         record = self._actors.get(actor)
+        if record is None and actor not in self._dead:  # given up before it was announced
+            record = Record(actor, owner_of(actor), ((), ()), b"", {})
+            record.watchers.update(self._expected.pop(actor, {}))
+            self._bury(record, ("dropped", "it was given up before it was made", 0, 0, ""))
+            return
         if record is None or record.detached or record.dropped:
             return
         record.dropped = True
         if record.state == ALIVE:
             self._effects.append(Retire(actor))
 
-    def watch(self, process: ProcessId, actor: ActorId) -> None:
-        """``process`` wants to hear of the actor: its present state at once, then each change."""
+    def watch(self, process: ProcessId, actor: ActorId, creator_lives: bool = False) -> None:
+        """``process`` wants to hear of the actor: its present state at once, then each change.
+
+        A handle may travel faster than its creator's word that there is such an actor, or come before the constructor's
+        arguments are there: while the creator lives, an unknown actor is expected.
+        """
         record = self._actors.get(actor) or self._dead.get(actor)
+        if record is None and creator_lives:
+            self._expected.setdefault(actor, {})[process] = None
+            return
         if record is None:
             gone: Loss = ("dropped", "no actor of that id is known (any more)", 0, 0, "")
             self._effects.append(Tell(process, ("actor", actor, DEAD, 0, None, gone)))
@@ -171,6 +187,12 @@ class ActorDirectory:
 
     def process_gone(self, process: ProcessId) -> None:
         """A process ended: its actors die with it unless they are detached, and it watches no more."""
+        for actor in [actor for actor in self._expected if owner_of(actor) == process]:
+            loss: Loss = ("owner", "the process that created it is gone", 0, 0, "")
+            for watcher in self._expected.pop(actor):
+                self._effects.append(Tell(watcher, ("actor", actor, DEAD, 0, None, loss)))
+        for watchers in self._expected.values():
+            watchers.pop(process, None)
         for actor in self._watching.pop(process, {}):
             record = self._actors.get(actor)
             if record is None:

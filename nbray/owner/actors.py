@@ -168,6 +168,7 @@ class Actors:
     def _creation_failed(self, machine: ActorCalls, call: Call) -> None:
         value: Any = next(entry.value for _, entry in call.slots if entry.failed)
         machine.changed(DEAD, machine.epoch + 1, None, ("init", value[1], 0, 0, ""))
+        self.owner.send_up(("actor_drop", machine.actor_id))  # others may wait for it
 
     def dropped(self, actor_id: bytes) -> None:
         """The last handle anywhere is gone."""

@@ -19,7 +19,7 @@ from distributed import SchedulerPlugin
 from nbray.core import directory as actors
 from nbray.core.census import Census
 from nbray.core.directory import ActorDirectory
-from nbray.core.ids import ActorId, LeaseId, NodeId, ProcessId
+from nbray.core.ids import ActorId, LeaseId, NodeId, ProcessId, owner_of
 from nbray.core.messages import RESOURCE_UNIT, Loss, Message, Spec
 from nbray.core.placement import ActorLost, End, Place, Placement, Tell
 from nbray.scheduling import lease as tasks
@@ -231,7 +231,7 @@ class PlacementPlugin(SchedulerPlugin):
         self.directory.drop(actor)
 
     def _op_actor_watch(self, process: ProcessId, actor: ActorId) -> None:
-        self.directory.watch(process, actor)
+        self.directory.watch(process, actor, creator_lives=owner_of(actor) in self.census)
 
     def _op_actor_named(self, process: ProcessId, request: int, name: str, namespace: str) -> None:
         self.directory.named(process, request, name, namespace)

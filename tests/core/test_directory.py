@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from nbray.core.directory import LONGEST, MEMORY, Acquire, ActorDirectory, Later, Retire, Vacate
+from nbray.core.ids import ActorId, ProcessId
 from nbray.core.placement import Tell
 
 OWNER, CALLER = b"owner000", b"caller00"
@@ -340,3 +341,25 @@ class Lives(RuleBasedStateMachine):
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+def test_an_actor_whose_handle_came_before_its_creators_word_is_expected() -> None:
+    directory = ActorDirectory()
+    directory.watch(ProcessId(b"watcher!"), ActorId(b"creator!" + bytes(8)), creator_lives=True)
+    assert not directory.drain()
+    directory.new(ProcessId(b"creator!"), ActorId(b"creator!" + bytes(8)), ((), ()), b"", {})
+    directory.alive(ActorId(b"creator!" + bytes(8)), 0, ("address",))
+    told = [effect.to for effect in directory.drain() if isinstance(effect, Tell)]
+    assert set(told) == {b"watcher!", b"creator!"}
+
+
+def test_an_expected_actor_is_dead_with_its_creator_or_when_it_is_given_up() -> None:
+    directory = ActorDirectory()
+    for end in (
+        lambda: directory.process_gone(ProcessId(b"creator!")),
+        lambda: directory.drop(ActorId(b"creator!" + bytes(8))),
+    ):
+        directory.watch(ProcessId(b"watcher!"), ActorId(b"creator!" + bytes(8)), creator_lives=True)
+        end()
+        told = [effect.message for effect in directory.drain() if effect.to == b"watcher!"]
+        assert [message[2] for message in told] == ["dead"]
