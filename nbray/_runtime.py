@@ -56,8 +56,8 @@ class Runtime:
         self.put = owner.put
         self.get = owner.get
         self.wait = owner.wait
-        self.submit = owner.submit
-        self.function = owner.function
+        self.submit = owner.tasks.submit
+        self.function = owner.calls.function
         self.call_actor = owner.actors.call
         self.on_ready = owner.on_ready
         self.resolve = owner.peers.resolve
@@ -140,12 +140,12 @@ class Runtime:
     def context(self) -> dict[str, Any]:
         """Ids as hex strings, None where they do not apply."""
         executor = self.executor
-        current = executor.current if executor is not None else None
+        running = executor.current if executor is not None else None
         return {
             "job_id": self.owner.job.hex(),
             "node_id": self.owner.node.hex(),
             "worker_id": self.owner.process.hex(),
-            "task_id": current.task_id.hex() if current is not None else None,
+            "task_id": running.task_id.hex() if running is not None else None,
             "actor_id": executor.actor_id.hex() if executor is not None and executor.actor_id else None,
             "namespace": self.namespace,
         }

@@ -61,11 +61,12 @@ class Call:
         retries: how often it may run again after a crash; -1 without end.
         missing: how many of its arguments are not ready yet.
         ended: answered, failed or cancelled.
+        extra: what few calls have and the executor has to know (see CALLS in ``messages.py``), else None.
     """
 
     __slots__ = (
         "sequence", "function", "payload", "slots", "entries", "keep", "refs", "retries", "retry_exceptions",
-        "missing", "ended", "place", "estimate", "attempt", "pool",
+        "missing", "ended", "place", "estimate", "attempt", "pool", "extra",
     )  # fmt: skip
 
     def __init__(
@@ -96,6 +97,7 @@ class Call:
         self.place: Any = None
         self.estimate = 0.0
         self.attempt = 0
+        self.extra: dict[str, Any] | None = None
 
     def charge(self) -> bool:
         """Spend one retry; False if there was none left."""

@@ -15,8 +15,9 @@ WireValue: TypeAlias = "bytes | tuple[Any, ...]"
 # --- peer channel: owner <-> executor, owner <-> owner -----------------------------------------------------------
 ATTACH = 1        # lease id, job, namespace: what comes on this connection is for that lease
 FUNCTION = 2      # function number, value that holds the pickled function, name: kept for this connection
-CALLS = 3         # [call, ...]; call = (sequence, function number or method name, payload, slots, returns);
-                  # payload: value of (args, kwargs); slots: ((position or name, value), ...), arguments that were refs
+CALLS = 3         # [call, ...]; call = (sequence, function number or method name, payload, slots, returns, extra);
+                  # payload: value of (args, kwargs); slots: ((position or name, value), ...), arguments that were refs;
+                  # extra: None, or a dict of what only few calls have
 RESULT = 4        # sequence, status, [value, ...], duration in us, start time (float, unix)
 RECALL = 5        # number of calls wanted back at most
 RETURNED = 6      # [sequence, ...] not started and taken out of the queue, blocked: the running call waits for something;

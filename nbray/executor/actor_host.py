@@ -11,7 +11,7 @@ import msgpack
 
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
-from nbray.executor import main
+from nbray.executor.running import Caller, Current
 
 if TYPE_CHECKING:
     from nbray.executor.main import Executor
@@ -25,24 +25,24 @@ def become(executor: Executor, creation: bytes) -> None:
     owner.job, owner.namespace = job, namespace
     owner.lead.ensure_background()
     keep: list[Any] = []
-    caller = main.Caller()
+    caller = Caller()
     caller.functions[0] = (blob,)
     failed = None
     try:
-        cls = executor.find(caller, 0)
-        args, kwargs = executor.arguments(payload, slots, keep) if payload or slots else ((), {})
-        executor.instance = cls(*args, **kwargs)
+        cls = executor.runner.find(caller, 0)
+        args, kwargs = executor.runner.arguments(payload, slots, keep) if payload or slots else ((), {})
+        executor.runner.instance = cls(*args, **kwargs)
         del args, kwargs
     except BaseException as error:
-        failed = executor.failure(error, f"{name}.__init__")
+        failed = executor.runner.failure(error, f"{name}.__init__")
     waiting = owner.peers.unacknowledged()
     if waiting:
-        executor._acknowledged(waiting)
+        executor.runner.acknowledged(waiting)
     executor.hosted(None if failed is None else failed[1])  # type: ignore[arg-type]
     if failed is not None:
         executor.retiring = True
         return
-    if is_async(type(executor.instance)):
+    if is_async(type(executor.runner.instance)):
         asyncio.run(AsyncHost(executor, concurrency).serve())
 
 
@@ -89,25 +89,27 @@ class AsyncHost:
 
     async def _run(self, connection: Connection, call: Any) -> None:
         executor = self._executor
-        sequence, method, payload, slots, returns = call
+        sequence, method, payload, slots, returns, extra = call
         peer = connection.peer
         assert peer is not None
         name = f"{executor.class_name}.{method}"
         async with self._slots:
-            current = main.Current(connection, sequence, peer.process, name)
+            current = Current(connection, sequence, peer.process, name)
             executor.enter(current)
             started, begun = time.time(), time.perf_counter_ns()
             keep: list[Any] = []
             try:
-                function = getattr(executor.instance, method)
-                args, kwargs = executor.arguments(payload, slots, keep) if payload or slots else ((), {})
+                function = getattr(executor.runner.instance, method)
+                args, kwargs = (
+                    executor.runner.arguments(payload, slots, keep) if payload or slots else ((), {})
+                )
                 result = function(*args, **kwargs)
                 if inspect.isawaitable(result):
                     result = await result
-                status, values = m.OK, executor.results(result, returns, name, peer, sequence)
+                status, values = m.OK, executor.runner.results(result, returns, name, peer, sequence)
             except asyncio.CancelledError as error:
-                status, values = m.FAILED, [executor.failure(error, name)]
+                status, values = m.FAILED, [executor.runner.failure(error, name)]
             except BaseException as error:
-                status, values = m.FAILED, [executor.failure(error, name)]
+                status, values = m.FAILED, [executor.runner.failure(error, name)]
             duration = (time.perf_counter_ns() - begun) // 1000
             executor.answer(current, status, values, duration, started)

@@ -87,7 +87,7 @@ class Actors:
     ) -> Entry:
         """Create an actor; answers the entry that lives as long as somebody has a handle."""
         owner = self.owner
-        payload, slots, refs, guard = owner.arguments(args, kwargs)
+        payload, slots, refs, guard = owner.calls.arguments(args, kwargs)
         sequence, actor_id = owner.new_id()
         entry = owner.entry_type(owner.process, sequence)
         entry.guard = Guard()
@@ -114,7 +114,7 @@ class Actors:
                 )
             )
             if slots:
-                owner.depend(call)
+                owner.calls.depend(call)
             if call.ended:
                 self._creation_failed(machine, call)
             elif not call.missing:
@@ -213,8 +213,8 @@ class Actors:
     ) -> list[Any]:
         """Submit a method call; answers its return entries."""
         owner = self.owner
-        payload, slots, refs, guard = owner.arguments(args, kwargs)
-        sequence = next(owner._sequences)
+        payload, slots, refs, guard = owner.calls.arguments(args, kwargs)
+        sequence = next(owner.sequences)
         function = self._methods.get((class_name, method))
         if function is None:
             function = self._methods[class_name, method] = Function(method, f"{class_name}.{method}", b"")  # type: ignore[arg-type]
@@ -230,13 +230,13 @@ class Actors:
                 sequence, function, payload, slots, entries, refs, (guard, entry), queue, options.max_task_retries,
                 options.retry_exceptions,
             )  # fmt: skip
-            owner.calls[sequence] = call
+            owner.calls.under_way[sequence] = call
             owner.feed.append(
                 (events.TASK_SUBMITTED, time.time(), process, sequence, function.name, "actor_method",
                  machine.actor_id, owner.parent_task(), tuple([e.id for _, e in slots]) if slots else (), returns)
             )  # fmt: skip
             if slots:
-                owner.depend(call)
+                owner.calls.depend(call)
             if not call.ended:
                 machine.submit(call)
             if self.effects:
@@ -292,21 +292,21 @@ class Actors:
         held = self.unsent.get(machine)
         if held is None:
             if len(machine.sent) == len(calls):
-                self.owner.send_calls(machine.peer, machine.known, calls)
+                self.owner.calls.send(machine.peer, machine.known, calls)
                 return
             held = self.unsent[machine] = []
             self.owner.lead.nudge()
         held.extend(calls)
         if len(held) >= _BATCH:
             del self.unsent[machine]
-            self.owner.send_calls(machine.peer, machine.known, held)
+            self.owner.calls.send(machine.peer, machine.known, held)
 
     def flush(self) -> None:
         """Send what was gathered."""
         while self.unsent:
             machine, calls = self.unsent.popitem()
             if machine.peer is not None:
-                self.owner.send_calls(machine.peer, machine.known, calls)
+                self.owner.calls.send(machine.peer, machine.known, calls)
 
     def _connect(self, machine: ActorCalls, address: Any) -> None:
         self.unsent.pop(machine, None)
@@ -366,7 +366,7 @@ class Actors:
             self.carry_out()
 
     def _fail(self, call: Call, dead: bool, reason: Loss | None) -> None:
-        self.owner.fail_with(call, actor_error(call.function.name, dead, reason))
+        self.owner.calls.fail_with(call, actor_error(call.function.name, dead, reason))
 
 
 def why(reason: Loss | None) -> str:

@@ -41,7 +41,7 @@ class Peers:
         self.owner = owner
         self._store_server = StoreServer(owner.values.store_dir)
         self.handlers: dict[int, Handler] = {
-            m.RESULT: owner.result,
+            m.RESULT: owner.calls.result,
             m.RETURNED: self._returned,
             m.FETCH: self._fetch_asked,
             m.VALUE: self._value,
@@ -376,8 +376,8 @@ class Peers:
         context = connection.context
         if context is not None and not context.machine.gone:
             if not sequences and not blocked:
-                self.owner.lanes.resumed(context.machine)
-            self.owner.lanes.returned(context.machine, sequences, blocked, time.monotonic())
+                self.owner.tasks.lanes.resumed(context.machine)
+            self.owner.tasks.lanes.returned(context.machine, sequences, blocked, time.monotonic())
             self.owner.carry_out()
 
     def _output(self, connection: Connection, message: Message) -> None:

@@ -1,0 +1,175 @@
+"""Running one call: what it calls, its arguments, its results, and the answer."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import pickle
+import time
+from typing import Any
+
+from nbray.channel.connection import Connection
+from nbray.core import messages as m
+from nbray.core.ids import Address, ProcessId, object_id
+from nbray.core.messages import WireValue
+from nbray.core.ownership import Entry, with_refs
+from nbray.owner.owner import Owner
+from nbray.owner.values import pickled
+from nbray.wire.errors import dump_error
+
+#: Seconds for which an answer waits until owners have acknowledged what the callee keeps.
+_ACK_LIMIT = 60.0
+
+
+class Caller:
+    """What came over one connection from an owner: its functions, and which lease or actor it speaks to."""
+
+    __slots__ = ("functions", "names", "lease", "epoch")
+
+    def __init__(self) -> None:
+        self.functions: dict[Any, Any] = {}
+        self.names: dict[Any, str] = {}
+        self.lease = -1
+        self.epoch = -1
+
+
+class Current:
+    """The call that a thread (or an asyncio task) runs."""
+
+    __slots__ = ("connection", "sequence", "owner", "name")
+
+    def __init__(self, connection: Connection, sequence: int, owner: bytes, name: str) -> None:
+        self.connection = connection
+        self.sequence = sequence
+        self.owner = owner
+        self.name = name
+
+    @property
+    def task_id(self) -> bytes:
+        return object_id(ProcessId(self.owner), self.sequence)
+
+
+#: What the running thread or asyncio task is doing.
+_running: contextvars.ContextVar[Current | None] = contextvars.ContextVar("nbray_call", default=None)
+
+
+def current() -> Current | None:
+    """The call that the calling thread or asyncio task runs."""
+    return _running.get()
+
+
+def enter(call: Current | None) -> None:
+    """The calling thread or asyncio task runs that call from here on."""
+    _running.set(call)
+
+
+class Runner:
+    """
+    Attributes:
+        instance: the actor, if this process is one.
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.instance: Any = None
+
+    def find(self, caller: Caller, number: Any) -> Any:
+        """The function or bound method that a call names."""
+        if type(number) is str:
+            return getattr(self.instance, number)
+        function = caller.functions[number]
+        if type(function) is tuple:
+            with self.owner.lock:
+                value, guard = self.owner.import_value(function[0], own=False)
+            function = self.owner.values.load(value)
+            caller.functions[number] = function
+        return function
+
+    def arguments(
+        self, payload: WireValue, slots: Any, keep: list[Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """``(args, kwargs)`` with the slots filled in; the entries of refs in them go to ``keep``."""
+        owner = self.owner
+        if type(payload) is not bytes or slots:
+            with owner.lock:
+                payload, guard = owner.import_value(payload, own=False)
+                keep.append(guard)
+                imported = []
+                for key, value in slots:
+                    value, guard = owner.import_value(value, own=False)
+                    keep.append(guard)
+                    imported.append((key, value))
+        args, kwargs = owner.values.load(payload)
+        if slots:
+            filled = list(args)
+            kwargs = kwargs or {}
+            for key, value in imported:
+                if type(key) is int:
+                    filled[key] = owner.values.load(value)
+                else:
+                    kwargs[key] = owner.values.load(value)
+            args = tuple(filled)
+        return args, kwargs or {}
+
+    def results(
+        self, result: Any, returns: int, name: str, receiver: Address, sequence: int
+    ) -> list[WireValue]:
+        """Wire values for what a call returned; the receiver owns them as ``sequence`` and those after it."""
+        if returns == 1:
+            if result is None:
+                return [_NONE]
+            return [self._result(result, name, receiver, sequence)]
+        if returns == 0:
+            return []
+        try:
+            items = list(result)
+        except TypeError:
+            raise ValueError(
+                f"{name} has num_returns={returns} but returned a {type(result).__name__}, which is not iterable"
+            ) from None
+        if len(items) != returns:
+            raise ValueError(f"{name} has num_returns={returns} but returned {len(items)} values")
+        return [self._result(item, name, receiver, sequence + i) for i, item in enumerate(items)]
+
+    def _result(self, result: Any, name: str, receiver: Address, sequence: int) -> WireValue:
+        dumped = pickled(result, f"the result of {name}")
+        owner = self.owner
+        if not dumped.buffers and not dumped.refs and len(dumped.pickle) < 65536:
+            return dumped.pickle
+        value, guard = owner.values.keep(dumped, object_id(ProcessId(receiver.process), sequence), own=False)
+        if guard is not None and guard.contained:
+            value = with_refs(value, self._export_result(guard.contained, receiver))
+        return value
+
+    def _export_result(self, entries: tuple[Entry, ...], receiver: Address) -> tuple[Any, ...]:
+        """Wire refs whose holds the receiver has when it gets them: ours counted here, others' by their owners."""
+        owner = self.owner
+        requests = []
+        held = set()
+        with owner.lock:
+            for entry in entries:
+                if entry.owner is not None and type(entry.value) is not bytes:
+                    requests.append(
+                        owner.peers.ask_hold([(entry.id, receiver.process)], entry.owner, (entry,))
+                    )
+                    held.add(entry.id)
+        if requests:
+            self.acknowledged(requests)
+        with owner.lock:
+            return tuple(
+                (oid, address, value, True) if oid in held and value is None else (oid, address, value, hold)
+                for oid, address, value, hold in owner.export(entries, receiver.process)
+            )
+
+    def acknowledged(self, requests: list[int]) -> None:
+        """Wait until owners have counted what this process, or a receiver of its results, keeps."""
+        peers = self.owner.peers
+        self.owner.lead.run_until(
+            lambda: all(map(peers.acknowledged, requests)), time.monotonic() + _ACK_LIMIT
+        )
+
+    def failure(self, error: BaseException, name: str) -> WireValue:
+        return (m.ERROR, dump_error(error, name, os.getpid(), self.owner.node.hex()))
+
+
+_NONE = pickle.dumps(None, 5)

@@ -1,0 +1,228 @@
+"""Calls of tasks and of actors' methods alike: pickling what they take, sending them, and what their answers come to.
+
+Where a call runs is decided by the machines: ``owner/tasks.py`` has the lanes, ``owner/actors.py`` the actors.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from nbray import events
+from nbray.channel.connection import Connection
+from nbray.core import messages as m
+from nbray.core.calls import Call, Function
+from nbray.core.lanes import Lane, Pool
+from nbray.core.messages import Message, WireValue
+from nbray.core.ownership import Entry, with_refs
+from nbray.exceptions import SerializationError
+from nbray.owner.values import pickled
+from nbray.wire.errors import dump_error, load_error
+from nbray.wire.explain import explain_unpicklable
+from nbray.wire.pickling import Dumped, dump_function
+
+if TYPE_CHECKING:
+    from nbray.owner.owner import Owner
+
+
+class Calls:
+    """Under the owner's lock, but for ``function`` and ``arguments``.
+
+    Attributes:
+        under_way: submitted and not ended, by sequence number.
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.under_way: dict[int, Call] = {}
+        self._functions = itertools.count(1)
+
+    # -- before sending --------------------------------------------------------------------------------------------
+
+    def function(self, callable_: Any, name: str) -> Function:
+        """Pickle a function or class for sending; each process it goes to gets it once."""
+        refs: list[Any] = []
+        try:
+            blob = dump_function(callable_, refs)
+        except Exception as error:
+            raise SerializationError(explain_unpicklable(callable_, error)) from None
+        sequence, oid = self.owner.new_id()
+        value, guard = self.owner.values.keep(Dumped(blob, (), refs), oid)
+        return Function(next(self._functions), name, value, guard)
+
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """``(payload, slots, refs, guard)``: refs among the arguments become slots, the rest is pickled."""
+        owner = self.owner
+        if not kwargs:
+            if not args:
+                return b"", (), (), None
+            if owner.entry_type not in map(type, args):
+                dumped = pickled((args, None), "the arguments")
+                if not dumped.buffers and not dumped.refs and len(dumped.pickle) <= 65536:
+                    return dumped.pickle, (), (), None
+                return self._payload(dumped, ())
+        slots: list[tuple[Any, Entry]] = []
+        plain = list(args)
+        for position, value in enumerate(args):
+            if isinstance(value, owner.entry_type):
+                slots.append((position, value))
+                plain[position] = None
+        named = dict(kwargs)
+        for name, value in kwargs.items():
+            if isinstance(value, owner.entry_type):
+                slots.append((name, value))
+                named[name] = None
+        return self._payload(pickled((tuple(plain), named or None), "the arguments"), tuple(slots))
+
+    def _payload(self, dumped: Any, slots: tuple[Any, ...]) -> tuple[Any, ...]:
+        if self.owner.garbage:
+            self.owner.collect()
+        payload, guard = self.owner.values.keep(dumped, self.owner.new_id()[1])
+        return payload, slots, tuple(dumped.refs), guard
+
+    # -- dependencies and failures ----------------------------------------------------------------------------------
+
+    def depend(self, call: Call) -> None:
+        """Count the arguments that are not there; a failed one fails the call."""
+        borrowed: list[Entry] = []
+        for _, entry in call.slots:
+            if not entry.ready:
+                call.missing += 1
+                entry.when_ready(partial(self._argument_ready, call))
+                if entry.owner is not None:
+                    borrowed.append(entry)
+            elif entry.failed:
+                self.fail(call, entry.value)
+                return
+        if borrowed:
+            self.owner.peers.fetch_locked(borrowed)
+
+    def _argument_ready(self, call: Call, entry: Entry) -> None:
+        call.missing -= 1
+        if call.ended:
+            return
+        if entry.failed:
+            self.fail(call, entry.value)
+        elif not call.missing:
+            if type(call.pool) is Pool:
+                self.owner.tasks.lanes.submit(call)
+            else:
+                call.pool.resolved(call)
+
+    def fail(self, call: Call, value: Any) -> None:
+        """The call ends with that failure. Under the lock; the caller carries out the effects."""
+        owner = self.owner
+        if call.ended:
+            return
+        call.ended = True
+        self.under_way.pop(call.sequence, None)
+        error = ""
+        if call.place is None and type(call.pool) is not Pool:
+            call.pool.resolved(call)  # whoever queued behind it may go
+        owner.feed.append(
+            (events.TASK_FINISHED, time.time(), owner.process, call.sequence, "failed", 0.0, 0.0, b"", error)
+        )
+        owner.failures += 1
+        owner.completions += 1
+        for entry in call.entries:
+            owner.complete(entry, value)
+
+    def fail_with(self, call: Call, error: BaseException) -> None:
+        self.fail(call, (m.ERROR, dump_error(error, call.function.name, os.getpid(), self.owner.node.hex())))
+
+    # -- sending and answers ---------------------------------------------------------------------------------------
+
+    def send(self, peer: Connection, known: set[int], calls: list[Call]) -> None:
+        """Send calls to an executor, its functions first."""
+        owner = self.owner
+        now = time.time()
+        context = peer.context
+        receiver = context.process
+        batch = []
+        append = owner.feed.append
+        for call in calls:
+            function = call.function
+            number = function.number
+            if number not in known:
+                known.add(number)
+                if type(number) is int:
+                    blob = function.blob
+                    if function.refs is not None and function.refs.contained:
+                        blob = with_refs(blob, owner.export(function.refs.contained, receiver))
+                    peer.send((m.FUNCTION, number, blob, function.name))
+            payload = call.payload
+            if call.refs:
+                payload = with_refs(payload, owner.export(call.refs, receiver))
+            slots: Any = ()
+            if call.slots:
+                slots = [(key, owner.export_value(entry, receiver)) for key, entry in call.slots]
+            batch.append((call.sequence, number, payload, slots, len(call.entries), call.extra))
+            append((events.TASK_DISPATCHED, now, owner.process, call.sequence, receiver, call.attempt))
+        peer.send((m.CALLS, batch))
+
+    def result(self, connection: Connection, message: Message) -> None:
+        """RESULT: a call is answered."""
+        owner = self.owner
+        _, sequence, status, values, duration, started = message
+        context = connection.context
+        if context is None:
+            return
+        if type(context.machine) is Lane:
+            call = owner.tasks.lanes.finished(context.machine, sequence, duration, time.monotonic())
+        else:
+            call = context.machine.finished(sequence, duration, connection)
+        if call is None or call.ended:
+            self._discard(values)
+        elif status == m.OK:
+            call.ended = True
+            del self.under_way[sequence]
+            owner.completions += 1
+            owner.feed.append(
+                (events.TASK_FINISHED, time.time(), owner.process, sequence, "done", started, duration * 1e-6,
+                 context.process, "")
+            )  # fmt: skip
+            for entry, value in zip(call.entries, values, strict=True):
+                if type(value) is bytes:
+                    owner.complete(entry, value)
+                else:
+                    value, guard = owner.import_value(value, own=True)
+                    owner.complete(entry, value, guard)
+        else:
+            self._raised(call, context, values[0], duration, started)
+        if owner.tasks.lanes.has_effects or owner.actors.effects:
+            owner.carry_out()
+
+    def _raised(self, call: Call, context: Any, value: Any, duration: float, started: float) -> None:
+        owner = self.owner
+        wanted = call.retry_exceptions
+        retry = bool(wanted) and call.retries != 0 and (wanted is True or self._is_one_of(value, wanted))
+        owner.feed.append(
+            (events.TASK_FINISHED, time.time(), owner.process, call.sequence, "retried" if retry else "failed", started,
+             duration * 1e-6, context.process, "")
+        )  # fmt: skip
+        if retry and call.charge():
+            if type(context.machine) is Lane:
+                owner.tasks.lanes.again(call)
+            else:
+                context.machine.again(call)
+            return
+        call.ended = True
+        self.under_way.pop(call.sequence, None)
+        owner.failures += 1
+        owner.completions += 1
+        for entry in call.entries:
+            owner.complete(entry, value)
+
+    @staticmethod
+    def _is_one_of(value: Any, wanted: tuple[type, ...]) -> bool:
+        error = load_error(value[1])
+        return isinstance(error, tuple(wanted)) or isinstance(getattr(error, "cause", None), tuple(wanted))
+
+    def _discard(self, values: Sequence[WireValue]) -> None:
+        """Values that nobody waits for: importing and dropping them gives back holds and files."""
+        for value in values:
+            self.owner.import_value(value, own=True)

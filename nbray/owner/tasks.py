@@ -1,0 +1,182 @@
+"""The owner's side of tasks: submitting them, the lanes they run on, and what placement says of those."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from nbray import events
+from nbray.channel.connection import Connection
+from nbray.core import lanes as lane_effects
+from nbray.core import messages as m
+from nbray.core.calls import Call, Function
+from nbray.core.ids import Address
+from nbray.core.lanes import Lane, Lanes
+from nbray.core.messages import Spec
+from nbray.exceptions import RayError, TaskUnschedulableError, WorkerCrashedError
+from nbray.owner.peers import Target
+
+if TYPE_CHECKING:
+    from nbray.owner.owner import Owner
+
+#: Seconds for which a crashed call waits for placement to say why.
+VERDICT = 2.0
+
+
+class Tasks:
+    """Under the owner's lock throughout, but for ``submit``, which takes it."""
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.lanes = Lanes()
+        self._lane_of: dict[int, Lane] = {}
+        self._verdicts: dict[int, tuple[float, list[Call]]] = {}
+
+    def submit(
+        self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any
+    ) -> list[Any]:
+        """Submit a task; answers its return entries."""
+        owner = self.owner
+        payload, slots, refs, guard = owner.calls.arguments(args, kwargs)
+        sequence = next(owner.sequences)
+        process, entry_type, returns = owner.process, owner.entry_type, options.returns
+        if returns == 1:
+            entries: list[Any] = [entry_type(process, sequence)]
+        else:
+            entries = [entry_type(process, sequence + i) for i in range(returns)]
+        with owner.lock:
+            owner.check_alive()
+            call = Call(
+                sequence, function, payload, slots, entries, refs, guard, self.lanes.pool(options.spec),
+                options.max_retries, options.retry_exceptions,
+            )  # fmt: skip
+            owner.calls.under_way[sequence] = call
+            owner.feed.append(
+                (events.TASK_SUBMITTED, time.time(), process, sequence, options.name or function.name, "task", b"",
+                 owner.parent_task(), tuple([e.id for _, e in slots]) if slots else (), returns)
+            )  # fmt: skip
+            if slots:
+                owner.calls.depend(call)
+            if not call.missing and not call.ended:
+                self.lanes.submit(call)
+                if self.lanes.has_effects:
+                    owner.carry_out()
+        if owner.interrupts.pending:
+            owner.interrupts.install()
+        return entries
+
+    # -- effects ---------------------------------------------------------------------------------------------------
+
+    def carry_out(self) -> None:
+        """Do what the lanes' machine decided."""
+        owner = self.owner
+        for effect in self.lanes.take_effects():
+            what = effect[0]
+            if what == lane_effects.SEND:
+                lane = effect[1]
+                owner.calls.send(lane.peer, lane.known, effect[2])
+            elif what == lane_effects.WANT:
+                owner.send_up(("want", effect[1], effect[2], owner.current_lease()))
+            elif what == lane_effects.GIVE:
+                self._give(effect[1])
+            elif what == lane_effects.RECALL:
+                effect[1].peer.send((m.RECALL, effect[2]))
+            else:
+                self._crashed(effect[1], effect[2])
+
+    def tick(self, now: float) -> None:
+        """Once a second or so."""
+        owner = self.owner
+        self.lanes.tick(now)
+        for lease in [lease for lease, (until, _) in self._verdicts.items() if until < now]:
+            for call in self._verdicts.pop(lease)[1]:
+                owner.calls.fail_with(call, crash_error(call.function.name, None))
+            owner.send_up(("give", lease))  # only the connection broke
+
+    # -- what placement and connections say --------------------------------------------------------------------------
+
+    def reclaim(self, n: int) -> None:
+        self.lanes.reclaim(n, time.monotonic())
+
+    def granted(self, lease: int, spec: Spec, address: Any) -> None:
+        owner = self.owner
+        address = Address(*address)
+        try:
+            connection = owner.reactor.connect(address)
+        except OSError:  # out of descriptors: somebody else may have the lease
+            owner.send_up(("give", lease))
+            return
+        connection.on_message = owner.peers.message
+        connection.on_close = self._lane_closed
+        connection.on_open = partial(owner.process_up, "lane")
+        connection.send((m.ATTACH, lease, owner.job, owner.namespace))
+        target = Target(address.process, None)
+        connection.context = target
+        # granted() already sends: the lane has to know its connection, the connection its lane.
+        lane = self.lanes.granted(lease, spec, connection, time.monotonic())
+        target.machine = lane
+        self._lane_of[lease] = lane
+
+    def _lane_closed(self, connection: Connection, error: BaseException | None) -> None:
+        owner = self.owner
+        lane = connection.context.machine
+        owner.process_down("lane", connection, error or "ended")
+        owner.peers.process_gone(connection.context.process)
+        if not lane.gone:
+            # Placement hears of the executor's end from its node, with the reason. Giving the lease back now would lose that.
+            self._verdicts.setdefault(lane.lease, (time.monotonic() + VERDICT, []))
+            self.lanes.lost(lane, charge=connection.opened)
+            owner.carry_out()
+        self._lane_of.pop(lane.lease, None)
+
+    def _give(self, lane: Lane) -> None:
+        owner = self.owner
+        owner.process_down("lane", lane.peer)
+        self._lane_of.pop(lane.lease, None)
+        owner.peers.process_gone(lane.peer.context.process, alive=True)
+        lane.peer.close()
+        owner.send_up(("give", lane.lease))
+
+    def _crashed(self, call: Call, lane: Lane) -> None:
+        """Out of retries. Placement will say how the executor ended."""
+        _, calls = self._verdicts.setdefault(lane.lease, (time.monotonic() + VERDICT, []))
+        calls.append(call)
+
+    def lease_lost(self, lease: int, reason: Any) -> None:
+        owner = self.owner
+        lane = self._lane_of.pop(lease, None)
+        if lane is not None and not lane.gone:
+            self.lanes.ending(lane)
+            lane.peer.drain()  # what it had answered may lie unread in the socket
+            lane.peer.close()
+            owner.peers.process_gone(lane.peer.context.process)
+            self.lanes.lost(lane, charge=lane.peer.opened)
+            owner.carry_out()
+        verdict = self._verdicts.pop(lease, None)
+        if verdict is not None:
+            for call in verdict[1]:
+                owner.calls.fail_with(call, crash_error(call.function.name, reason))
+
+    def infeasible(self, spec: Spec, text: str) -> None:
+        for call in self.lanes.infeasible(spec):
+            self.owner.calls.fail_with(
+                call, TaskUnschedulableError(f"{call.function.name} can never run: {text}")
+            )
+
+
+def crash_error(name: str, reason: Any) -> RayError:
+    """How an executor's end reads to the caller of what it ran."""
+    if reason is None:
+        return WorkerCrashedError(f"The executor that ran {name} died; its node did not say how.")
+    kind, text, pid, code, tail = reason
+    how = {
+        "signal": f"was ended by signal {text}",
+        "exit": f"ended with exit code {code} in the middle of the call",
+        "node": "was lost with its node",
+        "killed": f"was killed: {text}",
+    }.get(kind, str(text))
+    message = f"The executor that ran {name} (pid={pid}) {how}."
+    if tail:
+        message += f"\nThe end of its stderr:\n{tail}"
+    return WorkerCrashedError(message)
