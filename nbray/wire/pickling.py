@@ -23,6 +23,7 @@ from copyreg import dispatch_table as _copyreg_table
 from operator import is_not
 from pickle import PickleBuffer, Pickler, PicklingError
 from pickle import loads as _c_loads
+from types import CodeType
 from typing import Any, NamedTuple
 
 import cloudpickle
@@ -232,10 +233,29 @@ def _plain_dump(value: Any, buffer_callback: Callable[[PickleBuffer], bool]) -> 
     return file.getvalue()
 
 
+_reduce_code = cloudpickle.Pickler.dispatch_table[CodeType]
+
+
+def reduce_code(code: CodeType) -> Any:
+    """cloudpickle's reduction of a code object, and the file it came from.
+
+    From 3.1.3 on cloudpickle leaves the file out, so that equal functions of different files pickle alike; we want
+    tracebacks with the user's lines more.
+    """
+    return rebuild_code, (*_reduce_code(code)[1], code.co_filename)
+
+
+def rebuild_code(*parts: Any) -> CodeType:
+    """The other half of ``reduce_code``."""
+    return CodeType(*parts[:-1]).replace(co_filename=parts[-1])
+
+
 class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle with our reducers."""
 
-    dispatch_table = ChainMap(reducers.table, *cloudpickle.Pickler.dispatch_table.maps)
+    dispatch_table = ChainMap(
+        reducers.table, {CodeType: reduce_code}, *cloudpickle.Pickler.dispatch_table.maps
+    )
 
 
 def _cloud_dump(value: Any, buffer_callback: Callable[[PickleBuffer], bool] | None) -> bytes:

@@ -425,3 +425,19 @@ def test_the_fast_road_takes_the_payload_of_a_call_and_leaves_what_may_hide_some
     for value in values:
         dump(value)
     assert len(slow) == len(values)
+
+
+def test_functions_and_classes_keep_the_file_they_were_written_in():
+    def outer():
+        def inner():
+            pass
+
+        return inner
+
+    class Local:
+        def method(self):
+            return outer()
+
+    again = load(dump_function(Local))
+    inner = again().method()
+    assert again.method.__code__.co_filename == inner.__code__.co_filename == __file__
