@@ -1,4 +1,4 @@
-"""Clusters for tests: several nodes on one machine, each a process that can be killed.
+"""Clusters for tests: several nodes on one machine, each a process that can be killed; and executors that die where one wants.
 
 from nbray.testing import Cluster
 
@@ -25,12 +25,34 @@ from typing import IO, Any
 
 from nbray.cluster.loop import LoopThread
 from nbray.core.ids import new_node_id
+from nbray.executor import crash_points
 from nbray.executor.boot import ENTRY
 
-__all__ = ["Cluster", "NodeHandle"]
+__all__ = ["Cluster", "NodeHandle", "crash_point"]
 
 #: Seconds after which a node that says nothing is dead, and between two looks.
 SILENCE, LOOK = 10.0, 2.5
+
+
+def crash_point(point: str, nth: int = 1, marker: str | os.PathLike[str] = "") -> dict[str, str]:
+    """Environment variables that make an executor die by SIGKILL at a point in the life of a call.
+
+    Args:
+        point: "after_recv" (the call has come to the executor), "before_exec", "after_exec", "before_reply" or
+            "after_reply".
+        nth: at the ``nth`` call that comes there, counted in each process.
+        marker: path of a file that the first death makes, and that prevents further ones; "": every executor
+            with these variables dies there.
+
+    Raises:
+        ValueError: there is no such point.
+
+    Example:
+        >>> f.options(runtime_env={"env_vars": crash_point("before_reply", marker=tmp_path / "died")}).remote()
+    """
+    if point not in crash_points.POINTS:
+        raise ValueError(f"no crash point is called {point!r}; there are {', '.join(crash_points.POINTS)}")
+    return {crash_points.VARIABLE: f"{point}:{nth}:{os.fspath(marker)}"}
 
 
 class NodeHandle:

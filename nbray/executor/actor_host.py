@@ -99,7 +99,7 @@ class AsyncHost:
             started, begun = time.time(), time.perf_counter_ns()
             keep: list[Any] = []
             try:
-                function = getattr(executor.runner.instance, method)
+                function = executor.runner.find(connection.context, method)
                 args, kwargs = (
                     executor.runner.arguments(payload, slots, keep) if payload or slots else ((), {})
                 )

@@ -20,6 +20,7 @@ from nbray.core import messages as m
 from nbray.core.ids import new_process_id
 from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Entry
+from nbray.executor import crash_points
 from nbray.executor.actor_host import become
 from nbray.executor.boot import Boot
 from nbray.executor.running import Caller, Current, Runner, current, enter
@@ -314,4 +315,6 @@ class Executor:
 def run(boot: Boot, entry_type: type[Entry], started: Callable[[Executor], None]) -> NoReturn:
     """Be executor ``boot.number`` until the end of the process."""
     executor = Executor(boot, entry_type, started)
+    if crash_points.VARIABLE in os.environ:
+        crash_points.arm(executor)
     executor.run()
