@@ -213,13 +213,12 @@ class Notebook:
         )
 
     def save(self) -> dict:
-        """Saves, and returns the file once it differs from what it was."""
-        before = self.path.stat().st_mtime_ns
+        """Saves, and returns the file once the server has said that it is written."""
         self.page.keyboard.press("Escape")
-        self.page.keyboard.press("Control+s")
-        deadline = time.monotonic() + PATIENCE / 1000
-        while self.path.stat().st_mtime_ns == before and time.monotonic() < deadline:
-            self.page.wait_for_timeout(50)  # lets the page work; a saved file has no other sign
+        with self.page.expect_response(
+            lambda response: response.request.method == "PUT" and "/api/contents/" in response.url
+        ):
+            self.page.keyboard.press("Control+s")
         return nbformat.read(self.path, 4)
 
     def shoot(self, name: str, element=None) -> Path:
