@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from types import GetSetDescriptorType, MemberDescriptorType
+from weakref import WeakValueDictionary
 
 
 class NbrayError(Exception):
@@ -88,16 +89,16 @@ class RayTaskError(RayError):
         return error
 
 
-_BOTH: dict[type, type | None] = {}
+#: By the user's type. A made type refers to that, and is kept by its instances only: a class that a notebook's cell defines
+#: again and again can go.
+_BOTH: WeakValueDictionary[type, type] = WeakValueDictionary()
 _SLOTS = (MemberDescriptorType, GetSetDescriptorType)
 
 
 def _both_types(cause_type: type[BaseException]) -> type | None:
-    if cause_type in _BOTH:
-        return _BOTH[cause_type]
-    if issubclass(RayTaskError, cause_type):
-        _BOTH[cause_type] = None
-        return None
+    both: type | None = _BOTH.get(cause_type)
+    if both is not None or issubclass(RayTaskError, cause_type):
+        return both
     name = f"RayTaskError({cause_type.__name__})"
 
     def __new__(cls: type, error: RayTaskError) -> BaseException:
@@ -141,10 +142,9 @@ def _both_types(cause_type: type[BaseException]) -> type | None:
         "__qualname__": name,
     }
     try:
-        both: type | None = type(name, (RayTaskError, cause_type), namespace)
+        both = _BOTH[cause_type] = type(name, (RayTaskError, cause_type), namespace)
     except TypeError:  # final, or a layout conflict
-        both = None
-    _BOTH[cause_type] = both
+        return None
     return both
 
 

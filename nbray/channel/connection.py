@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import math
 import os
 import socket
+import struct
+import sys
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
@@ -26,6 +29,9 @@ logger = logging.getLogger("nbray.channel")
 _RECEIVE_SIZE = 1 << 16
 #: Frames handed to the system in one call.
 _GATHER = 64
+
+#: Linux: how many bytes TCP has not transmitted yet.
+_SIOCOUTQNSD = 0x894B
 
 #: The first frame each way: (HELLO, address, pid). Not one of core's messages: it belongs to the connection itself.
 HELLO = 0
@@ -50,7 +56,7 @@ class Connection:
     """
 
     __slots__ = (
-        "_reactor", "_socket", "fd", "_decoder", "_handshake", "_early", "_out", "_writing", "_connecting", "_mute",
+        "_reactor", "_socket", "_tcp", "fd", "_decoder", "_handshake", "_early", "_out", "_writing", "_connecting", "_mute",
         "peer", "pid", "on_message", "on_close", "on_open", "context", "open", "opened", "closed", "deadline",
         "error",
     )  # fmt: skip
@@ -67,6 +73,7 @@ class Connection:
         self._reactor = reactor
         self._socket = sock
         self.fd = sock.fileno()
+        self._tcp = sock.family == socket.AF_INET
         self._decoder = Decoder()
         self._handshake: Handshake | None = Handshake(reactor.secret, connector=connector)
         self._early: list[bytes] = []
@@ -152,6 +159,15 @@ class Connection:
         if wanted != self._writing and not self.closed:
             self._writing = wanted
             self._reactor.poller.modify(self.fd, READ | WRITE if wanted else READ)
+
+    @property
+    def undelivered(self) -> bool:
+        """Whether something that was sent would be lost if this process died now.
+
+        What a Unix socket took lies with the receiver. TCP keeps it here until the receiver has room, and a process that dies
+        with unread data in its socket resets the connection, which throws that away.
+        """
+        return bool(self._out) or (self._tcp and _waiting_bytes(self._socket) > 0)
 
     @property
     def unsent(self) -> int:
@@ -264,3 +280,13 @@ class Connection:
         self._socket.close()
         self._out.clear()
         self._early.clear()
+
+
+def _waiting_bytes(sock: socket.socket) -> int:
+    if sys.platform != "linux":
+        return 0
+    try:
+        (waiting,) = struct.unpack("i", fcntl.ioctl(sock, _SIOCOUTQNSD, b"\0" * 4))
+    except OSError:  # closed
+        return 0
+    return int(waiting)

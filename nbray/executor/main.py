@@ -27,6 +27,9 @@ from nbray.executor.running import Caller, Current, Runner, current, enter
 from nbray.executor.upstream import Upstream
 from nbray.owner.owner import Owner
 
+#: Seconds between two looks whether TCP has passed on what was answered, where it had no room at first.
+_DELIVERY_LOOK = 0.005
+
 
 class Executor:
     """
@@ -231,13 +234,29 @@ class Executor:
                     break
                 if connection is None:
                     become(self, call)
-                elif connection.closed and connection.context.epoch < 0:
-                    pass  # its owner counts the lane as lost and runs elsewhere what had not started
-                else:
+                elif connection.context.epoch >= 0 or self._may_start(connection):
                     lead.ensure_background()
                     self.execute(connection, call)
             if self.retiring and not queue:
                 self._leave()
+
+    def _may_start(self, connection: Connection) -> bool:
+        """Wait until the answers of earlier tasks are on their way; False if the owner has let go of the lane.
+
+        If this process dies in the next task, its owner must not believe that an earlier one has not run.
+        """
+
+        if connection.undelivered:
+
+            def delivered() -> bool:
+                return connection.closed or not connection.undelivered
+
+            # TCP does not tell when it has sent the last of it.
+            while not self.owner.lead.run_until(delivered, time.monotonic() + _DELIVERY_LOOK):
+                pass
+        return (
+            not connection.closed
+        )  # its owner counts the lane as lost and runs elsewhere what had not started
 
     def _leave(self) -> None:
         """Go, once nobody needs what this process owns."""
@@ -252,15 +271,25 @@ class Executor:
 
     def end(self, code: int) -> NoReturn:
         """End this process as a Python program ends: finalizers and ``atexit`` run."""
-        self.runner.instance = None
         try:
-            atexit._run_exitfuncs()
-        except BaseException:
-            pass
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self.owner.flush()
-        os._exit(code)
+            for last in (
+                self._let_go,
+                atexit._run_exitfuncs,
+                sys.stdout.flush,
+                sys.stderr.flush,
+                self.owner.flush,
+            ):
+                try:
+                    last()
+                except (
+                    BaseException
+                ):  # user code, or a stream that it put there: the others have their turn all the same
+                    pass
+        finally:
+            os._exit(code)
+
+    def _let_go(self) -> None:
+        self.runner.instance = None
 
     # -- one call -------------------------------------------------------------------------------------------------------
 

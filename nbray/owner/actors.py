@@ -27,7 +27,7 @@ from nbray.exceptions import (
 )
 from nbray.owner.guards import ActorLife, Guard
 from nbray.owner.peers import Target
-from nbray.wire.errors import load_error
+from nbray.wire.errors import describe_error
 
 if TYPE_CHECKING:
     from nbray.owner.owner import Owner
@@ -311,7 +311,12 @@ class Actors:
     def _connect(self, machine: ActorCalls, address: Any) -> None:
         self.unsent.pop(machine, None)
         address = Address(*address)
-        connection = self.owner.reactor.connect(address)
+        try:
+            connection = self.owner.reactor.connect(address)
+        except OSError:  # out of descriptors: after a while placement is asked for the actor again
+            machine.lost(machine.peer)
+            self._limbo[machine] = time.monotonic()
+            return
         connection.on_message = self.owner.peers.message
         connection.on_close = self._closed
         connection.on_open = partial(self.owner.process_up, "actor")
@@ -396,10 +401,8 @@ def actor_error(name: str, dead: bool, reason: Loss | None) -> RayError:
     if reason is None:
         return ActorDiedError(f"The actor of {name} is dead.")
     if reason[0] == "init":
-        cause = load_error(reason[1]) if isinstance(reason[1], bytes) else None
-        error: RayError = ActorDiedError(f"The actor of {name} never came up: its __init__ raised.\n{cause}")
-        error.__cause__ = cause
-        return error
+        told = describe_error(reason[1]) if isinstance(reason[1], bytes) else reason[1]
+        return ActorDiedError(f"The actor of {name} never came up: its __init__ raised.\n{told}")
     if reason[0] == "infeasible":
         return ActorUnschedulableError(f"The actor of {name} can never be placed: {reason[1]!s}")
     text = f"The actor of {name} is dead: {why(reason)}."

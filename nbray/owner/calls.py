@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -40,6 +42,8 @@ class Calls:
         self.owner = owner
         self.under_way: dict[int, Call] = {}
         self._functions = itertools.count(1)
+        self._unjudged: deque[tuple[Any, ...]] = deque()
+        self._judging = False
 
     # -- before sending --------------------------------------------------------------------------------------------
 
@@ -197,9 +201,36 @@ class Calls:
             owner.carry_out()
 
     def _raised(self, call: Call, context: Any, value: Any, duration: float, started: float) -> None:
+        wanted = call.retry_exceptions if call.retries else False
+        if type(wanted) is tuple and wanted:
+            # Unpickling the user's exception may run user code: without the lock, and not on a thread that polls.
+            self._unjudged.append((call, context, value, duration, started))
+            if not self._judging:
+                self._judging = True
+                threading.Thread(target=self._judge, name="nbray-judge", daemon=True).start()
+        else:
+            self._failed(call, context, value, duration, started, bool(wanted))
+
+    def _judge(self) -> None:
+        """A thread that decides whether what was raised is to be tried again, as long as there is something to decide."""
+        while True:
+            with self.owner.lock:
+                if not self._unjudged:
+                    self._judging = False
+                    return
+                call, context, value, duration, started = self._unjudged.popleft()
+            retry = _is_one_of(value, call.retry_exceptions)
+            with self.owner.lock:
+                if not call.ended:
+                    self._failed(call, context, value, duration, started, retry)
+                    self.owner.carry_out()
+                if not self.owner.closed:
+                    self.owner.reactor.wake()  # whoever polls has to look at what changed
+
+    def _failed(
+        self, call: Call, context: Any, value: Any, duration: float, started: float, retry: bool
+    ) -> None:
         owner = self.owner
-        wanted = call.retry_exceptions
-        retry = bool(wanted) and call.retries != 0 and (wanted is True or self._is_one_of(value, wanted))
         owner.feed.append(
             (events.TASK_FINISHED, time.time(), owner.process, call.sequence, "retried" if retry else "failed", started,
              duration * 1e-6, context.process, "")
@@ -217,12 +248,15 @@ class Calls:
         for entry in call.entries:
             owner.complete(entry, value)
 
-    @staticmethod
-    def _is_one_of(value: Any, wanted: tuple[type, ...]) -> bool:
-        error = load_error(value[1])
-        return isinstance(error, tuple(wanted)) or isinstance(getattr(error, "cause", None), tuple(wanted))
-
     def _discard(self, values: Sequence[WireValue]) -> None:
         """Values that nobody waits for: importing and dropping them gives back holds and files."""
         for value in values:
             self.owner.import_value(value, own=True)
+
+
+def _is_one_of(value: Any, wanted: tuple[type, ...]) -> bool:
+    error = load_error(value[1])
+    try:
+        return isinstance(error, wanted) or isinstance(getattr(error, "cause", None), wanted)
+    except Exception:  # a metaclass of the user's
+        return False

@@ -375,6 +375,7 @@ class Owner:
                 return
             self.tasks.tick(now)
             self.actors.tick(now)
+            self.peers.tick()
             self.carry_out()
         if self.on_flush is not None:
             self.on_flush()

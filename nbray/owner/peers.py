@@ -57,6 +57,7 @@ class Peers:
         }
         self.output: Callable[[str, int, str, int], None] = print_output
         self._to: dict[bytes, Connection] = {}
+        self._unsaid: dict[bytes, tuple[Address, list[Message]]] = {}
         self._requests = itertools.count(1)
         self._asking: dict[int, tuple[Any, ...]] = {}
         self._pulls = Pulls(owner.values.store_dir)
@@ -74,13 +75,37 @@ class Peers:
             handler(connection, message)
 
     def to(self, address: Address) -> Connection:
-        """The connection for requests to that process, opened if there is none."""
+        """The connection for requests to that process, opened if there is none.
+
+        Raises:
+            OSError: this process is out of descriptors.
+        """
         connection = self._to.get(address.process)
         if connection is None or connection.closed:
             connection = self._to[address.process] = self.owner.reactor.connect(address)
             connection.on_message = self.message
             connection.on_close = lambda c, error: self._lost(address, c, error)
         return connection
+
+    def tell(self, address: Address, message: Message) -> None:
+        """Send a message to that process; once there are descriptors again, if there are none."""
+        unsaid = self._unsaid.get(address.process)
+        if unsaid is not None:
+            unsaid[1].append(message)
+            return
+        try:
+            connection = self.to(address)
+        except OSError:
+            self._unsaid[address.process] = (address, [message])
+        else:
+            connection.send(message)
+
+    def tick(self) -> None:
+        """Say what could not be said for want of descriptors."""
+        unsaid, self._unsaid = self._unsaid, {}
+        for address, messages in unsaid.values():
+            for message in messages:
+                self.tell(address, message)
 
     def _closed(self, connection: Connection, error: BaseException | None) -> None:
         """A connection that a peer had opened to us. It may have given a lane back, and live on with refs of ours."""
@@ -143,12 +168,12 @@ class Peers:
             hold = entry.guard.hold if entry.guard is not None else None
             if hold is not None and not hold.fetching and not entry.ready and entry.owner is not None:
                 hold.fetching = True
-                self.to(entry.owner).send((m.FETCH, entry.id))
+                self.tell(entry.owner, (m.FETCH, entry.id))
 
     def _fetch_asked(self, connection: Connection, message: Message) -> None:
         oid = message[1]
         owner = self.owner
-        entry = owner.holds.entry(sequence_of(oid)) or owner.canonical.get(oid)
+        entry = self._own(oid)
         if entry is None:
             error = ObjectLostError(f"object {oid.hex()} is gone: its owner has no ref to it any more")
             connection.send(
@@ -158,6 +183,12 @@ class Peers:
             self._answer(connection, entry)
         else:
             entry.when_ready(lambda entry: self._answer(connection, entry))
+
+    def _own(self, oid: bytes) -> Entry | None:
+        """The entry of an object of this process that somebody else speaks of; None if it is gone, or another's."""
+        if owner_of(oid) != self.owner.process:
+            return None
+        return self.owner.holds.entry(sequence_of(oid)) or self.owner.canonical.get(oid)
 
     def _answer(self, connection: Connection, entry: Entry) -> None:
         if not connection.closed and connection.peer is not None:
@@ -206,11 +237,13 @@ class Peers:
                 owner.holds.release(entry.sequence, owner.process, 1)
             if value is not None and not entry.ready:
                 owner.complete(entry, value)
+                owner.carry_out()
             return entry
         if value is not None:
             if not entry.ready:
                 owner.completions += 1
                 owner.complete(entry, value)
+                owner.carry_out()  # calls may have waited for it
             return entry
         if entry.guard is None:
             entry.guard = Guard()
@@ -235,7 +268,7 @@ class Peers:
         """Ask an owner to count holds; answers the request's number. ``keep`` stays alive until it is acknowledged."""
         request = next(self._requests)
         self._asking[request] = (address.process, *keep)
-        self.to(address).send((m.HOLD, request, pairs))
+        self.tell(address, (m.HOLD, request, pairs))
         return request
 
     def acknowledged(self, request: int) -> bool:
@@ -250,7 +283,7 @@ class Peers:
         owner = self.owner
         peer = connection.peer.process if connection.peer is not None else b""
         for oid, holder in pairs:
-            entry = owner.holds.entry(sequence_of(oid)) or owner.canonical.get(oid)
+            entry = self._own(oid)
             if entry is not None:
                 owner.holds.add(entry, holder)
                 if holder not in (peer, owner.process):
@@ -270,7 +303,8 @@ class Peers:
     def _release(self, connection: Connection, message: Message) -> None:
         if connection.peer is not None:
             for oid, n in message[1]:
-                self.owner.holds.release(sequence_of(oid), connection.peer.process, n)
+                if owner_of(oid) == self.owner.process:
+                    self.owner.holds.release(sequence_of(oid), connection.peer.process, n)
 
     # -- the end of things -----------------------------------------------------------------------------------------
 
@@ -290,28 +324,28 @@ class Peers:
             else:
                 owner.actors.dropped(item[1])
         for address, pairs in releases.values():
-            self.to(address).send((m.RELEASE, pairs))
+            self.tell(address, (m.RELEASE, pairs))
 
     def _drop_segment(self, oid: bytes, node: bytes, name: str, size: int, serve: Any) -> None:
         owner = self.owner
         if node == owner.node:
             owner.values.drop(name)
         elif node not in owner.dead_nodes:
-            self.to(Address(*serve)).send((m.FREE, [(oid, name)]))
+            self.tell(Address(*serve), (m.FREE, [(oid, name)]))
         for address in self._copies.pop(oid, ()):
             if address.node == owner.node:
                 segments.remove_segment(owner.values.store_dir, copy_name(oid))
             elif address.node not in owner.dead_nodes:
-                self.to(address).send((m.FREE, [(oid, copy_name(oid))]))
+                self.tell(address, (m.FREE, [(oid, copy_name(oid))]))
         owner.feed.append((events.OBJECT, time.time(), oid, "freed", size, node))
 
     def _copied(self, connection: Connection, message: Message) -> None:
         _, oid, _, serve = message
-        entry = self.owner.holds.entry(sequence_of(oid)) or self.owner.canonical.get(oid)
+        entry = self._own(oid)
         self._copies.setdefault(oid, []).append(Address(*serve))
         if entry is None:
             for address in self._copies.pop(oid):
-                self.to(address).send((m.FREE, [(oid, copy_name(oid))]))
+                self.tell(address, (m.FREE, [(oid, copy_name(oid))]))
 
     # -- large objects of other nodes ------------------------------------------------------------------------------
 
@@ -365,7 +399,7 @@ class Peers:
         else:
             entry = owner.canonical.get(oid)
             if entry is not None and entry.owner is not None:
-                self.to(entry.owner).send((m.COPIED, oid, owner.node, tuple(serve)))
+                self.tell(entry.owner, (m.COPIED, oid, owner.node, tuple(serve)))
         owner.feed.append((events.OBJECT, time.time(), oid, "copied", 0, owner.node))
         owner.completions += 1
 

@@ -63,6 +63,15 @@ def load_error(data: bytes) -> BaseException:
         return failure
 
 
+def describe_error(data: bytes) -> str:
+    """A failure in words, as its exception would print. No user code runs for it, and it never raises."""
+    try:
+        function_name, text, pid, node, _, _ = pickle.loads(data)
+    except Exception as error:
+        return f"its failure cannot be read: {type(error).__name__}: {error}"
+    return str(RayTaskError(function_name, add_source_lines(text), None, pid, node))
+
+
 # --- the exception itself ------------------------------------------------------------------------------------------
 
 
