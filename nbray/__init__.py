@@ -47,6 +47,12 @@ __all__ = [
 ]
 
 
+def __getattr__(name: str) -> Any:
+    if name == "util":  # most programs do without, and an import of nbray should cost them nothing more
+        return importlib.import_module("nbray.util")
+    raise AttributeError(f"module 'nbray' has no attribute {name!r}")
+
+
 def load_ipython_extension(ipython: Any) -> None:
     """``%load_ext nbray``."""
     importlib.import_module("nbray_magics").load_ipython_extension(ipython)

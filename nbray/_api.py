@@ -275,6 +275,25 @@ def available_resources() -> dict[str, float]:
     return found
 
 
+def list_named_actors(all_namespaces: bool = False) -> list[Any]:
+    """The names of all living actors that have one.
+
+    Args:
+        all_namespaces: not only of this session's namespace; the answer is a list of dicts then, each with ``name`` and
+            ``namespace``.
+
+    Example:
+        >>> counter = Counter.options(name="counter").remote()
+        >>> nbray.util.list_named_actors()
+        ['counter']
+    """
+    runtime = _runtime.current()
+    named = runtime.named_actors()
+    if all_namespaces:
+        return [{"name": name, "namespace": namespace} for namespace, name in named]
+    return [name for namespace, name in named if namespace == runtime.namespace]
+
+
 def _running(what: str) -> Any:
     runtime = _runtime.current_or_none()
     if runtime is None:

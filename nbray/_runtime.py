@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from nbray import events
+from nbray.core.directory import DEAD
 from nbray.core.ids import Address, new_node_id, new_process_id
 from nbray.core.messages import RESOURCE_UNIT
 from nbray.core.ownership import Entry
@@ -94,6 +95,11 @@ class Runtime:
             raise ValueError(f"no living actor is named {name!r} in namespace {namespace!r}")
         oid, creator, meta = msgpack.unpackb(handle, use_list=False)
         return self.owner.peers.resolve(oid, Address(*creator)), meta
+
+    def named_actors(self) -> list[tuple[str, str]]:
+        """Namespace and name of all actors that have a name and live, or will."""
+        records = self.owner.actors.ask("actors")[0]
+        return [(record[3], record[2]) for record in records if record[2] and record[4] != DEAD]
 
     def kill(self, actor: Entry, no_restart: bool) -> None:
         self.owner.actors.kill(actor, no_restart)

@@ -121,6 +121,7 @@ class Owner:
             "processes_gone": self.peers.processes_gone,
             "named": self.actors.answered,
             "resources": self.actors.answered,
+            "actors": self.actors.answered,
             "node": self._node,
         }
         self.values.localize = self.peers.localize

@@ -21,8 +21,9 @@ _DEPTH_LIMIT = 30
 
 
 class _Part(NamedTuple):
-    how: str  # how the whole comes to it: "captures the variable 'x'"
+    how: str  # how the whole comes to it: "captures the variable"
     value: Any
+    name: str = ""  # under which name: "'x'"
 
 
 class _GivenUp(Exception):
@@ -30,10 +31,11 @@ class _GivenUp(Exception):
 
 
 class _Sink:
-    """A file that forgets what is written, and the clock of the search."""
+    """A file that forgets what is written, and the limits of the search."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, depth: int) -> None:
         self.deadline = deadline
+        self.depth = depth
 
     def write(self, data: Any) -> int:
         self.check()
@@ -55,21 +57,40 @@ def explain_unpicklable(value: Any, error: BaseException, what: str | None = Non
     For a function that reads a lock it says: "cannot pickle function 'f' (cell.py:3): it uses the global variable 'lock'
     (type _thread.lock): TypeError: cannot pickle '_thread.lock' object".
     """
-    sink = _Sink(time.monotonic() + TIME_LIMIT)
-    path: list[_Part] = []
-    complete = True
-    # What is pickled here goes nowhere, so refs must not take note of it.
-    with RefCollector():
-        try:
-            _search(value, sink, path, {id(value)})
-        except Exception:  # given up, or raised by reprs and reductions of the user's objects
-            complete = False
+    path, complete = _way_to_culprit(value, _DEPTH_LIMIT)
     text = f"cannot pickle {what or _describe(value)}"
     for number, part in enumerate(path):
-        text += f"{': it' if number == 0 else ', which'} {part.how} ({_type_and_place(part.value)})"
+        how = f"{part.how} {part.name}" if part.name else part.how
+        text += f"{': it' if number == 0 else ', which'} {how} ({_type_and_place(part.value)})"
     if path and not complete:
         text += ", in which something cannot be pickled"
     return f"{text}: {_first_line(error)}"
+
+
+def unpicklable_parts(value: Any, depth: int = _DEPTH_LIMIT) -> list[tuple[str, str, Any]]:
+    """The way from ``value``, which cannot be pickled, to the part that refuses; empty if it is ``value`` itself.
+
+    Args:
+        depth: steps at most.
+
+    Returns:
+        For each step how the part belongs to the whole ("captures the variable"), its name there ("x"; "" if it has none),
+        and the part.
+    """
+    path, _ = _way_to_culprit(value, min(depth, _DEPTH_LIMIT))
+    return [(part.how, part.name.strip("'"), part.value) for part in path]
+
+
+def _way_to_culprit(value: Any, depth: int) -> tuple[list[_Part], bool]:
+    """The way, and whether its end is the culprit: the search has limits."""
+    path: list[_Part] = []
+    # What is pickled here goes nowhere, so refs must not take note of it.
+    with RefCollector():
+        try:
+            _search(value, _Sink(time.monotonic() + TIME_LIMIT, depth), path, {id(value)})
+        except Exception:  # given up, or raised by reprs and reductions of the user's objects
+            return path, False
+    return path, True
 
 
 def _fails(value: Any, sink: _Sink) -> bool:
@@ -90,7 +111,7 @@ def _search(value: Any, sink: _Sink, path: list[_Part], visited: set[int]) -> bo
     False if ``value`` fails only because it leads back to something that is looked at already (a cycle): the culprit is
     elsewhere then, and the path as it was.
     """
-    if len(path) >= _DEPTH_LIMIT:
+    if len(path) >= sink.depth:
         raise _GivenUp
     leads_back = False
     for part in _parts(value):
@@ -126,20 +147,20 @@ def _parts(value: Any) -> Iterator[_Part]:
     elif isinstance(value, functools.partial):
         yield _Part("calls", value.func)
         for index, item in enumerate(value.args):
-            yield _Part(f"has the argument {index}", item)
+            yield _Part("has the argument", item, str(index))
         for name, item in value.keywords.items():
-            yield _Part(f"has the argument {name!r}", item)
+            yield _Part("has the argument", item, repr(name))
     elif isinstance(value, type):
         yield from _class_parts(value)
     elif type(value) in (list, tuple):
         for index, item in enumerate(value):
-            yield _Part(f"has the item [{index}]", item)
+            yield _Part("has the item", item, f"[{index}]")
     elif type(value) in (set, frozenset):
         for item in value:
             yield _Part("has the element", item)
     elif type(value) is dict:
         for key, item in value.items():
-            yield _Part(f"has the item [{_short(key)}]", item)
+            yield _Part("has the item", item, f"[{_short(key)}]")
         for key in value:
             yield _Part("has the key", key)
     elif not isinstance(value, (BuiltinFunctionType, ModuleType)):
@@ -149,23 +170,23 @@ def _parts(value: Any) -> Iterator[_Part]:
 def _function_parts(function: FunctionType) -> Iterator[_Part]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
         try:
-            yield _Part(f"captures the variable {name!r}", cell.cell_contents)
+            yield _Part("captures the variable", cell.cell_contents, repr(name))
         except ValueError:  # not assigned yet
             continue
     for name in sorted(_global_names(function.__code__)):
         if name in function.__globals__:
-            yield _Part(f"uses the global variable {name!r}", function.__globals__[name])
+            yield _Part("uses the global variable", function.__globals__[name], repr(name))
     code = function.__code__
     positional = code.co_varnames[: code.co_argcount]
     defaults = function.__defaults__ or ()
     for name, item in zip(positional[len(positional) - len(defaults) :], defaults, strict=True):
-        yield _Part(f"has a default for its parameter {name!r}", item)
+        yield _Part("has a default for its parameter", item, repr(name))
     for name, item in (function.__kwdefaults__ or {}).items():
-        yield _Part(f"has a default for its parameter {name!r}", item)
+        yield _Part("has a default for its parameter", item, repr(name))
     for name, item in function.__dict__.items():
-        yield _Part(f"has the attribute {name!r}", item)
+        yield _Part("has the attribute", item, repr(name))
     for name, item in function.__annotations__.items():
-        yield _Part(f"has an annotation of {name!r}", item)
+        yield _Part("has an annotation of", item, repr(name))
 
 
 def _global_names(code: CodeType) -> set[str]:
@@ -186,11 +207,11 @@ def _class_parts(kind: type) -> Iterator[_Part]:
         if isinstance(item, property):
             for accessor in (item.fget, item.fset, item.fdel):
                 if accessor is not None:
-                    yield _Part(f"has the property {name!r}", accessor)
+                    yield _Part("has the property", accessor, repr(name))
         elif isinstance(item, FunctionType):
-            yield _Part(f"has the method {name!r}", item)
+            yield _Part("has the method", item, repr(name))
         else:
-            yield _Part(f"has the class attribute {name!r}", item)
+            yield _Part("has the class attribute", item, repr(name))
     for base in kind.__bases__:
         yield _Part("has the base class", base)
 
@@ -207,13 +228,13 @@ def _instance_parts(value: Any) -> Iterator[_Part]:
     for layer in state if isinstance(state, tuple) and len(state) == 2 else (state,):
         if type(layer) is dict:
             for name, item in layer.items():
-                yield _Part(f"has the attribute {_short(name)}", item)
+                yield _Part("has the attribute", item, _short(name))
         elif layer is not None:
             yield _Part("has the state", layer)
     for index, item in enumerate(items or ()):
-        yield _Part(f"has the item [{index}]", item)
+        yield _Part("has the item", item, f"[{index}]")
     for key, item in pairs or ():
-        yield _Part(f"has the item [{_short(key)}]", item)
+        yield _Part("has the item", item, f"[{_short(key)}]")
         yield _Part("has the key", key)
     for item in arguments:
         if item is type(value):
