@@ -18,6 +18,7 @@ from nbray._api import (
     nodes,
     put,
     shutdown,
+    timeline,
     wait,
 )
 from nbray._object_ref import ObjectRef
@@ -43,6 +44,7 @@ __all__ = [
     "put",
     "remote",
     "shutdown",
+    "timeline",
     "wait",
 ]
 

@@ -245,6 +245,34 @@ def feed() -> Feed:
     return found
 
 
+def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
+    """What ran when and where, as a Chrome trace: Perfetto (https://ui.perfetto.dev) and chrome://tracing open it.
+
+    It covers the last 200,000 events or more. A row an executor, a slice an attempt of a task or method, coloured by how
+    it ended; arrows lead from submission to run.
+
+    Args:
+        filename: a file to write, as JSON. Without, the answer is the list of the trace's records.
+
+    Raises:
+        RaySystemError: there is no session; this does not start one.
+
+    Example:
+        >>> nbray.timeline("trace.json")
+    """
+    from nbray._timeline import trace
+
+    records, _ = _running("timeline").feed.since(0)
+    found = trace(records)
+    if filename is None:
+        return found
+    import json
+
+    with open(filename, "w", encoding="utf-8") as file:
+        json.dump(found, file)
+    return None
+
+
 def nodes() -> list[dict[str, Any]]:
     """The nodes: a dict each, with ``NodeID``, ``Alive``, ``NodeManagerAddress``, ``Resources`` and more, as in Ray.
 
