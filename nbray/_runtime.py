@@ -22,7 +22,7 @@ from nbray.core.ids import Address, new_node_id, new_process_id
 from nbray.core.messages import RESOURCE_UNIT
 from nbray.core.ownership import Entry
 from nbray.exceptions import RaySystemError
-from nbray.owner.owner import Owner
+from nbray.owner.owner import Owner, stop_if_daemon
 from nbray.store.segments import choose_store_dir
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _current: Runtime | None = None
 _forked = False
+_exiting = False
 _starting = threading.Lock()
 _entry_type: type[Entry] = Entry
 
@@ -184,11 +185,14 @@ def current() -> Runtime:
     """This process' runtime; starts a local pool if there is none.
 
     Raises:
-        RaySystemError: in a process that was forked off one that uses nbray.
+        RaySystemError: in a process that was forked off one that uses nbray, or that is ending.
     """
     runtime = _current
     if runtime is not None:
         return runtime
+    if _exiting:
+        stop_if_daemon()
+        raise RaySystemError("the interpreter is ending, and with it nbray's session has ended")
     init()
     assert _current is not None
     return _current
@@ -200,7 +204,7 @@ def current_for(refs: Sequence[Entry]) -> Runtime:
     Raises:
         RaySystemError: their session has ended.
     """
-    if _current is None and refs and not _forked:
+    if _current is None and refs and not _forked and not _exiting:
         raise RaySystemError(
             "these refs belong to a session that shutdown() has ended, and so do their values"
         )
@@ -322,7 +326,18 @@ def shutdown() -> None:
         runtime.close()
 
 
-atexit.register(shutdown)
+def _at_exit() -> None:
+    global _exiting
+    _exiting = True
+    if _current is not None:
+        _current.owner.exiting = True
+        # A daemon thread between two steps of a call may still hear of the end; nobody else has to.
+        tell = threading.excepthook
+        threading.excepthook = lambda args: None if isinstance(args.exc_value, RaySystemError) else tell(args)
+    shutdown()
+
+
+atexit.register(_at_exit)
 
 
 def _after_fork() -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import os
 import sys
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,10 +71,24 @@ def creating() -> Iterator[None]:
 
 def calm(*servers: Any, keep: tuple[str, ...] = ()) -> None:
     """Stop what servers do periodically, but for those that are named. They need none of it if they can't lose each other."""
+    _calm.update(servers)
     for server in servers:
         for name, callback in server.periodic_callbacks.items():
             if name not in keep:
                 callback.stop()
+
+
+_calm: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _disown() -> None:
+    """In a fork of this process: when it ends as a program does, Dask would remove the directories of our servers."""
+    for server in list(_calm):
+        if server._workdir is not None:
+            server._workdir._finalizer.detach()
+
+
+os.register_at_fork(after_in_child=_disown)
 
 
 class Silence:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -95,6 +96,8 @@ class Owner:
         self.completions = 0
         self.deferred: deque[Callable[[], None]] = deque()
         self.closed = False
+        #: The interpreter ends: Python runs our last handler, and only daemon threads are left beside it.
+        self.exiting = False
         self.abandoned = ""
         self.parent_task: Callable[[], bytes] = lambda: b""
         self.current_lease: Callable[[], int | None] = lambda: None
@@ -173,7 +176,7 @@ class Owner:
             return False
 
         self.peers.fetch(refs)
-        if not self._block(done, deadline):
+        if not self._wait_for(done, deadline):
             self._check_open()
             missing = count - sum(map(_ready, refs))
             raise GetTimeoutError(
@@ -203,7 +206,7 @@ class Owner:
 
             if fetch_local:
                 self.peers.fetch(refs)
-            self._block(done, deadline)
+            self._wait_for(done, deadline)
             self._check_open()
             flags = list(map(_ready, refs))
         ready = list(compress(refs, flags))
@@ -228,6 +231,15 @@ class Owner:
         finally:
             assert self.on_unblock is not None
             self.on_unblock()
+
+    def _wait_for(self, done: Callable[[], bool], deadline: float | None) -> bool:
+        """``_block``, from which at the interpreter's end no thread returns that would only tell of it."""
+        __tracebackhide__ = True
+        try:
+            return self._block(done, deadline)
+        finally:
+            if self.exiting:
+                stop_if_daemon()
 
     def _check_open(self) -> None:
         if self.closed:
@@ -422,3 +434,9 @@ class Owner:
     def flush_deferred(self) -> None:
         while self.deferred:
             self.deferred.popleft()()
+
+
+def stop_if_daemon() -> None:
+    """At the interpreter's end: a daemon thread goes no further, as if it had been ended, instead of printing that it was."""
+    if threading.current_thread() is not threading.main_thread():
+        threading.Event().wait()
