@@ -87,7 +87,7 @@ def put(value: T) -> ObjectRef[T]:
 
     Raises:
         TypeError: it is a ref already, or it cannot be pickled (the text says what in it).
-        ObjectStoreFullError: the node's shared memory has no room.
+        OutOfDiskError: neither the node's shared memory nor its disk has room.
     """
     if isinstance(value, ObjectRef):
         raise TypeError(
@@ -172,6 +172,7 @@ def init(
     num_gpus: float | None = None,
     resources: Mapping[str, float] | None = None,
     labels: Mapping[str, str] | None = None,
+    object_store_memory: int | None = None,
     namespace: str | None = None,
     runtime_env: Mapping[str, Any] | None = None,
     log_to_driver: bool | None = True,
@@ -188,6 +189,8 @@ def init(
         num_gpus: GPUs of the pool (default 0).
         resources: custom resources by name.
         labels: labels of this node by name.
+        object_store_memory: bytes that large objects may have in shared memory (default: 30 % of the memory there is, at most
+            half of what is free where they lie). What does not fit goes to disk.
         namespace: where names of actors count (default: one of this session's own).
         runtime_env: ``{"env_vars": {...}}``: environment variables of all executors.
         log_to_driver: show here what tasks and actors print.
@@ -198,7 +201,7 @@ def init(
 
     Raises:
         RuntimeError: there is a session already, or an argument is unknown (the text names it and the nearest).
-        ValueError, TypeError: a negative or otherwise impossible quantity.
+        ValueError, TypeError: a negative or otherwise impossible quantity, or ``object_store_memory`` with an ``address``.
         ConnectionError: ``address="auto"``, and no cluster runs.
 
     Example:
@@ -212,6 +215,7 @@ def init(
                 unknown(name, inspect.signature(init).parameters.keys() - {"others"}, "argument of init()")
             )
     capacities(num_cpus, num_gpus, resources)
+    _check_store(object_store_memory, address)
     environment = environment_variables({"runtime_env": runtime_env})
     running = _runtime.current_or_none()
     if running is not None and ignore_reinit_error:
@@ -225,8 +229,22 @@ def init(
         namespace=namespace,
         env_vars=dict(environment),
         log_to_driver=bool(log_to_driver),
+        object_store_memory=object_store_memory,
     )
     return Context(runtime)
+
+
+def _check_store(object_store_memory: Any, address: Any) -> None:
+    if object_store_memory is None:
+        return
+    if isinstance(object_store_memory, bool) or not isinstance(object_store_memory, int):
+        raise TypeError(
+            f"'object_store_memory' must be a whole number of bytes, not {_brief(object_store_memory)}"
+        )
+    if object_store_memory <= 0:
+        raise ValueError(f"'object_store_memory' must be more than 0 bytes, got {object_store_memory}")
+    if address is not None:
+        raise ValueError("'object_store_memory' is for a pool of our own, not for one to attach to")
 
 
 def shutdown() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import math
 import os
 import secrets
 import shutil
@@ -22,8 +21,9 @@ from nbray.core.ids import Address, new_node_id, new_process_id
 from nbray.core.messages import RESOURCE_UNIT
 from nbray.core.ownership import Entry
 from nbray.exceptions import RaySystemError
+from nbray.machine import MemoryFigures, cpu_count
 from nbray.owner.owner import Owner, stop_if_daemon
-from nbray.store.segments import choose_store_dir
+from nbray.store.directory import make_store, remove_store
 
 if TYPE_CHECKING:
     from nbray.cluster.pool import Pool
@@ -138,11 +138,12 @@ class Runtime:
         return _whole(_sum(totals for _, totals, _, _, _ in self._resources()))
 
     def available_resources(self) -> dict[str, float]:
-        return {
-            name: n
-            for name, n in _whole(_sum(free for _, _, free, _, _ in self._resources())).items()
-            if n > 0
-        }
+        rows = self._resources()
+        found = _whole(_sum(free for _, _, free, _, _ in rows))
+        # Placement leases nothing of a store; what the objects of this node have is known here.
+        if any(row[0] == self.owner.node for row in rows):
+            found["object_store_memory"] -= self.owner.values.store.figures.used
+        return {name: n for name, n in found.items() if n > 0}
 
     def context(self) -> dict[str, Any]:
         """Ids as hex strings, None where they do not apply."""
@@ -225,6 +226,7 @@ def init(
     namespace: str | None = None,
     env_vars: Mapping[str, str] | None = None,
     log_to_driver: bool = True,
+    object_store_memory: int | None = None,
 ) -> Runtime:
     """Start a local pool, or attach to the Dask cluster at ``address``.
 
@@ -249,7 +251,17 @@ def init(
                     "nbray is initialized already; end it with shutdown(), or go on with it: ignore_reinit_error=True"
                 )
             return _current
-        _current = _start(address, num_cpus, num_gpus, resources, labels, namespace, env_vars, log_to_driver)
+        _current = _start(
+            address,
+            num_cpus,
+            num_gpus,
+            resources,
+            labels,
+            namespace,
+            env_vars,
+            log_to_driver,
+            object_store_memory,
+        )
         return _current
 
 
@@ -262,11 +274,12 @@ def _start(
     namespace: str | None,
     env_vars: Mapping[str, str] | None,
     log_to_driver: bool,
+    object_store_memory: int | None,
 ) -> Runtime:
     from nbray.executor.node_config import NodeConfig
 
     session_dir = tempfile.mkdtemp(prefix="nbray-")
-    store_dir = choose_store_dir("nbray-")
+    store_dir = make_store("nbray-", f"{session_dir}/spill", object_store_memory)
     process, node, secret = new_process_id(), new_node_id(), secrets.token_bytes(32)
     pools: list[Pool] = []
     owner = None
@@ -303,7 +316,7 @@ def _start(
             have = {"CPU": float(cpu_count() if num_cpus is None else num_cpus), **(resources or {})}
             if num_gpus:
                 have["GPU"] = float(num_gpus)
-            have.setdefault("memory", float(_memory()))
+            have.setdefault("memory", float(MemoryFigures().total()))
             pools.append(start_local(process, config, have, owner.notice, labels=labels))
         owner.lead.start()
         owner.interrupts.install()
@@ -311,7 +324,7 @@ def _start(
         if owner is not None:
             owner.close()
         shutil.rmtree(session_dir, ignore_errors=True)
-        shutil.rmtree(store_dir, ignore_errors=True)
+        remove_store(store_dir)
         raise
     owner.job, owner.namespace = process, namespace or secrets.token_hex(8)
     return Runtime(owner, pools[0], None)
@@ -357,33 +370,3 @@ def become_executor(executor: Executor) -> None:
 
 def entry_type() -> type[Entry]:
     return _entry_type
-
-
-# -- this machine ------------------------------------------------------------------------------------------------------
-
-
-def cpu_count() -> int:
-    """CPUs that this process may use: its affinity, and its cgroup's quota rounded up."""
-    try:
-        cpus = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        cpus = os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:
-            quota, period = file.read().split()
-        if quota != "max":
-            cpus = min(cpus, max(1, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):
-        pass
-    return cpus
-
-
-def _memory() -> int:
-    """Bytes of memory that this process may use."""
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        with open("/sys/fs/cgroup/memory.max") as file:
-            text = file.read().strip()
-        return min(total, int(text)) if text != "max" else total
-    except (OSError, ValueError):
-        return total

@@ -14,7 +14,8 @@ NbrayError
 │   ├── ObjectLostError
 │   │   ├── OwnerDiedError
 │   │   └── ObjectFreedError
-│   ├── ObjectStoreFullError, OutOfDiskError
+│   ├── ObjectStoreFullError
+│   │   └── OutOfDiskError
 │   ├── PendingCallsLimitExceeded
 │   ├── ActorAlreadyExistsError     (ValueError)
 │   ├── TaskUnschedulableError, ActorUnschedulableError
@@ -199,11 +200,11 @@ class ObjectFreedError(ObjectLostError):
 
 
 class ObjectStoreFullError(RayError):
-    """The node's shared memory cannot take the object."""
+    """The node's store cannot take the object."""
 
 
-class OutOfDiskError(RayError):
-    """The disk cannot take the spilled object."""
+class OutOfDiskError(ObjectStoreFullError):
+    """Neither the node's shared memory nor its disk can take the object. It works again when refs were dropped."""
 
 
 class PendingCallsLimitExceeded(RayError):

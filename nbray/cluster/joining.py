@@ -15,7 +15,7 @@ from nbray.executor.node_config import NodeConfig
 from nbray.executor.supervisor import Node
 from nbray.scheduling import streams
 from nbray.scheduling.agent import NodeAgent
-from nbray.store.segments import choose_store_dir
+from nbray.store.directory import make_store
 
 JOIN_PLUGIN = "nbray-join"
 
@@ -52,10 +52,11 @@ class JoinPlugin(WorkerPlugin):
         networked = worker.address.startswith(("tcp", "tls"))
         known = set(sys.path)
         more = [path for path in self.sys_path if path not in known and os.path.isdir(path)]
+        session_dir = tempfile.mkdtemp(prefix="nbray-")
         return NodeConfig(
             node_id=new_node_id(),
-            session_dir=tempfile.mkdtemp(prefix="nbray-"),
-            store_dir=choose_store_dir("nbray-"),
+            session_dir=session_dir,
+            store_dir=make_store("nbray-", f"{session_dir}/spill"),
             secret=secret,
             tcp_host=get_address_host(worker.address) if networked else "127.0.0.1",
             sys_path=(*sys.path, *more),

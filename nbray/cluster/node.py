@@ -20,7 +20,7 @@ from typing import Any
 
 from nbray.executor.node_config import NodeConfig
 from nbray.executor.supervisor import Node
-from nbray.store.segments import choose_store_dir
+from nbray.store.directory import make_store
 
 #: Seconds between two signs of life to the scheduler.
 HEARTBEAT = 2.0
@@ -28,10 +28,11 @@ HEARTBEAT = 2.0
 
 def main() -> None:
     options = json.loads(sys.stdin.buffer.readline())
+    session_dir = tempfile.mkdtemp(prefix="nbray-")
     config = NodeConfig(
         node_id=bytes.fromhex(options["node_id"]),
-        session_dir=tempfile.mkdtemp(prefix="nbray-"),
-        store_dir=choose_store_dir("nbray-"),
+        session_dir=session_dir,
+        store_dir=make_store("nbray-", f"{session_dir}/spill"),
         secret=bytes.fromhex(options["secret"]),
         tcp_host=options["host"],
         sys_path=tuple(options["sys_path"]),

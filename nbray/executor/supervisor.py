@@ -38,6 +38,8 @@ from nbray.executor.pool import IdlePool, Shape, shape_of
 from nbray.executor.record import Record
 from nbray.executor.template_link import TemplateLink
 from nbray.owner.serving import StoreServer
+from nbray.store.directory import remove_store
+from nbray.store.store import Store
 
 __all__ = ["Node", "NodeConfig", "StartError"]
 
@@ -49,6 +51,8 @@ _GRACE = 0.5
 _START_LIMIT = 60.0
 #: Seconds between an executor's LEAVING and the end of its patience.
 _LEAVING_GRACE = 5.0
+#: Seconds between two looks at the store, and if the last one left something to do.
+_BEAT, _SOON = 1.0, 0.02
 #: Seconds the template has to end everything when the node closes.
 _CLOSING_GRACE = 1.5
 
@@ -81,7 +85,10 @@ class Node:
         self.on_up: Callable[[bytes, Message], None] = _ignore
         self.on_hosted: Callable[[bytes, int, Address, bytes | None], None] = _ignore
         self.on_exit: Callable[[int | None, bytes, Loss], None] = _ignore
-        self._store = StoreServer(config.store_dir)
+        self._store: Store | None = None
+        self._server: StoreServer | None = None
+        self._uncounted = False
+        self._beat: asyncio.TimerHandle | None = None
         self.reactor = Reactor(Address(new_process_id(), config.node_id, "", ""), config.secret)
         self.reactor.on_accept = self._accepted
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -114,24 +121,34 @@ class Node:
         self._loop = asyncio.get_running_loop()
         if self._link is None:
             self.start_template()
+        self._store = Store(self.config.store_dir)
+        self._server = StoreServer(self._store)
         self.reactor.listen_unix(f"{self.config.session_dir}/{secrets.token_hex(8)}.sock")
         if self.config.tcp_host:
             self.reactor.listen_tcp(self.config.tcp_host)
         self._loop.add_reader(self.reactor.fileno(), self._step)
         self._attach()
+        self._beat = self._loop.call_later(_BEAT, self._keep_house)
 
     @property
     def address(self) -> Address:
         """Where the node agent listens; complete after ``start``."""
         return self.reactor.address
 
+    @property
+    def store_capacity(self) -> int:
+        """Bytes that objects may have in memory; known after ``start``."""
+        assert self._store is not None
+        return self._store.figures.capacity
+
     async def close(self) -> None:
         """End every process of the node and remove its files, within 2 seconds. Nothing happens the second time."""
         if self._closed is not None:
             return
         self._closed = asyncio.Event()
-        if self._expiry is not None:
-            self._expiry.cancel()
+        for timer in (self._expiry, self._beat):
+            if timer is not None:
+                timer.cancel()
         loop = asyncio.get_running_loop()
         loop.remove_reader(self.reactor.fileno())
         if self._link is not None:
@@ -149,8 +166,10 @@ class Node:
             self._fail_start(
                 executor, ("killed", "the node was closed", executor.pid, signal.SIGKILL.value, "")
             )
-        for directory in (self.config.store_dir, self.config.session_dir):
-            shutil.rmtree(directory, ignore_errors=True)
+        if self._store is not None:
+            self._store.close()
+        remove_store(self.config.store_dir)
+        shutil.rmtree(self.config.session_dir, ignore_errors=True)
 
     # -- leases ----------------------------------------------------------------------------------------------
 
@@ -293,6 +312,15 @@ class Node:
             self._retire(self._executors[number])
         self._plan_expiry()
 
+    def _keep_house(self) -> None:
+        """Once a second."""
+        assert self._store is not None and self._loop is not None
+        if self._uncounted:
+            self._uncounted = False
+            self._store.recount()
+        more = self._store.tidy()
+        self._beat = self._loop.call_later(_SOON if more else _BEAT, self._keep_house)
+
     # -- what executors say ----------------------------------------------------------------------------------
 
     def _step(self) -> None:
@@ -326,10 +354,11 @@ class Node:
 
     def _asked(self, connection: Connection, message: Message) -> None:
         """The traffic of large objects, with processes here and on other nodes."""
+        assert self._server is not None
         if message[0] == messages.PULL:
-            self._store.asked(connection, message)
+            self._server.asked(connection, message)
         elif message[0] == messages.FREE:
-            self._store.freed(connection, message)
+            self._server.freed(connection, message)
 
     def _is_ready(self, connection: Connection, message: Message) -> None:
         _, number, pid, address = message
@@ -402,6 +431,7 @@ class Node:
         if executor.number not in self._executors:
             return
         self._forget(executor)
+        self._uncounted = True  # it may have died in the middle of a write
         path = self._boot(executor.number, executor.shape).log_path
         tail = tail_of(path)
         for left in (path, executor.address.unix if executor.address else ""):

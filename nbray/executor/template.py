@@ -32,6 +32,7 @@ from nbray.core.messages import Message
 from nbray.executor import linux, threads
 from nbray.executor.boot import BE_EXECUTOR, BE_TEMPLATE, EXITED, FORK, FORKED, KILL, REFUSED, STARTED, Boot
 from nbray.executor.settle import settle
+from nbray.store.directory import remove_store
 from nbray.wire.codec import HEADER_SIZE, Decoder, encode
 
 #: How a template or a spawned executor starts: descriptor 0 is a socket, its first line the starter's ``sys.path``, so that
@@ -308,8 +309,8 @@ class Template:
                 self._signalled()
             self._kill_orphans()
         if self._agent_gone:
-            for directory in (self._boot.store_dir, self._boot.session_dir):
-                shutil.rmtree(directory, ignore_errors=True)
+            remove_store(self._boot.store_dir)
+            shutil.rmtree(self._boot.session_dir, ignore_errors=True)
 
 
 def _noted(signum: int, frame: object) -> None:

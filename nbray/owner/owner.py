@@ -392,7 +392,6 @@ class Owner:
             self.carry_out()
         if self.on_flush is not None:
             self.on_flush()
-        self.values.tick()
         self.feed.trim()
 
     def check_alive(self) -> None:

@@ -19,7 +19,6 @@ from nbray.core.ownership import Entry
 from nbray.exceptions import NodeDiedError, ObjectLostError, OwnerDiedError
 from nbray.owner.guards import DROP_HOLD, DROP_SEGMENT, Guard, Hold
 from nbray.owner.serving import StoreServer
-from nbray.store import segments
 from nbray.store.transfer import Incoming, Pulls
 from nbray.wire.errors import dump_error
 
@@ -39,7 +38,7 @@ class Peers:
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
-        self._store_server = StoreServer(owner.values.store_dir)
+        self._store_server = StoreServer(owner.values.store)
         self.handlers: dict[int, Handler] = {
             m.RESULT: owner.calls.result,
             m.RETURNED: self._returned,
@@ -60,7 +59,7 @@ class Peers:
         self._unsaid: dict[bytes, tuple[Address, list[Message]]] = {}
         self._requests = itertools.count(1)
         self._asking: dict[int, tuple[Any, ...]] = {}
-        self._pulls = Pulls(owner.values.store_dir)
+        self._pulls = Pulls(owner.values.store)
         self._copies: dict[bytes, list[Address]] = {}
 
     # -- connections -----------------------------------------------------------------------------------------------
@@ -329,12 +328,12 @@ class Peers:
     def _drop_segment(self, oid: bytes, node: bytes, name: str, size: int, serve: Any) -> None:
         owner = self.owner
         if node == owner.node:
-            owner.values.drop(name)
+            owner.values.store.drop(name)
         elif node not in owner.dead_nodes:
             self.tell(Address(*serve), (m.FREE, [(oid, name)]))
         for address in self._copies.pop(oid, ()):
             if address.node == owner.node:
-                segments.remove_segment(owner.values.store_dir, copy_name(oid))
+                owner.values.store.drop(copy_name(oid))
             elif address.node not in owner.dead_nodes:
                 self.tell(address, (m.FREE, [(oid, copy_name(oid))]))
         owner.feed.append((events.OBJECT, time.time(), oid, "freed", size, node))
@@ -358,7 +357,7 @@ class Peers:
         owner = self.owner
         _, oid, node, name, size, layout, serve, _ = value
         here = (m.SHARED, oid, owner.node, copy_name(oid), size, layout, tuple(owner.values.serve), ())
-        if os.path.exists(os.path.join(owner.values.store_dir, copy_name(oid))):
+        if owner.values.store.has(copy_name(oid)):
             return here
         where = Address(*serve)
         with owner.lock:
@@ -374,9 +373,7 @@ class Peers:
             with owner.lock:
                 self._pulls.leave(incoming)
         error = incoming.error
-        if isinstance(error, ObjectLostError) or not os.path.exists(
-            os.path.join(owner.values.store_dir, copy_name(oid))
-        ):
+        if isinstance(error, ObjectLostError) or not owner.values.store.has(copy_name(oid)):
             raise lost_with_node(oid, node) from error
         if error is not None:
             raise error

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from nbray.channel.connection import Connection
 from nbray.core.messages import Message
-from nbray.store import segments
+from nbray.store.store import Store
 from nbray.store.transfer import Outgoing
 
 
 class StoreServer:
-    def __init__(self, store_dir: str) -> None:
-        self._store_dir = store_dir
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._outgoing: dict[tuple[Connection, int], Outgoing] = {}
 
     def asked(self, connection: Connection, message: Message) -> None:
@@ -20,7 +20,7 @@ class StoreServer:
             del self._outgoing[stale]
         transfer = self._outgoing.get(key)
         if transfer is None:
-            transfer = self._outgoing[key] = Outgoing(message, self._store_dir)
+            transfer = self._outgoing[key] = Outgoing(message, self._store.directory)
         for answer in transfer.receive(message):
             connection.send(answer)
         if transfer.finished:
@@ -29,4 +29,4 @@ class StoreServer:
     def freed(self, connection: Connection, message: Message) -> None:
         """FREE: the owner gave these objects up."""
         for _, name in message[1]:
-            segments.remove_segment(self._store_dir, name)
+            self._store.drop(name)

@@ -11,7 +11,7 @@ from nbray.core.ownership import Entry, refs_in, with_refs
 from nbray.exceptions import SerializationError
 from nbray.owner.guards import Garbage, Guard, Segment
 from nbray.store import segments
-from nbray.store.pool import Pool
+from nbray.store.store import Store
 from nbray.wire.errors import load_error
 from nbray.wire.explain import explain_unpicklable
 from nbray.wire.pickling import Dumped, dump, load
@@ -47,12 +47,10 @@ class Values:
         stored: Callable[[bytes, int], None],
     ) -> None:
         self.node = node
-        self.store_dir = store_dir
         self.serve = serve
         self._garbage = garbage
         self._stored = stored
-        self._pool = Pool(store_dir)
-        self._written = False
+        self.store = Store(store_dir)
         self.localize: Callable[[WireValue], WireValue] | None = None
 
     def keep(
@@ -64,7 +62,7 @@ class Values:
             own: this process owns the object and removes its segment at the end.
 
         Raises:
-            ObjectStoreFullError: the node's shared memory has no room.
+            OutOfDiskError: neither the node's shared memory nor its disk has room.
         """
         data, buffers, refs = dumped
         if not buffers and len(data) <= INLINE_MOST:
@@ -76,8 +74,7 @@ class Values:
             if not refs:
                 return value, None
         else:
-            made = self._pool.write(object_id, data, buffers)
-            self._written = True
+            made = self.store.write(object_id, data, buffers)
             value = (SHARED, object_id, self.node, made.name, made.size, made.layout, tuple(self.serve), ())
             guard = Guard()
             if own:
@@ -89,22 +86,9 @@ class Values:
         guard.contained = tuple(refs)
         return value, guard
 
-    def drop(self, name: str) -> None:
-        """A segment of this node was given up. A process that writes others will write them into its file."""
-        if self._written:
-            self._pool.give_back(name)
-        else:
-            segments.remove_segment(self.store_dir, name)
-
-    def tick(self) -> None:
-        """Files that wait to be written again are memory: without a write for a second or two, they go."""
-        if not self._written:
-            self._pool.trim(0)
-        self._written = False
-
     def close(self) -> None:
-        """Files that wait to be written again go, and the mappings of those in use."""
-        self._pool.close()
+        """Nothing is kept or read any more."""
+        self.store.close()
 
     def segment(self, value: Any) -> Segment:
         """The guard of a SHARED value's file, for its owner."""
@@ -121,7 +105,9 @@ class Values:
         if kind == SHARED:
             if value[2] != self.node and self.localize is not None:
                 value = self.localize(value)
-            data, buffers = segments.open_segment(self.store_dir, value[3], value[4], value[5], value[1])
+            data, buffers = segments.open_segment(
+                self.store.directory, value[3], value[4], value[5], value[1]
+            )
             return load(data, buffers)
         assert kind == ERROR, kind
         raise load_error(value[1])

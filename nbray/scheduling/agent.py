@@ -27,6 +27,8 @@ class NodeLike(Protocol):
 
     @property
     def address(self) -> Address: ...
+    @property
+    def store_capacity(self) -> int: ...
 
     async def lane(self, lease_id: int, spec: Spec, owner_process: bytes) -> Address: ...
     async def host(
@@ -66,7 +68,8 @@ class NodeAgent(WorkerPlugin):
         worker.stream_handlers[streams.ORDER] = self._heard
         streams.hasten(worker.batched_stream)
         totals = None if self.totals is None else dict(self.totals)
-        self._report(streams.NODE_UP, node.address.node, tuple(node.address), totals, self.labels)
+        address = node.address
+        self._report(streams.NODE_UP, address.node, tuple(address), totals, node.store_capacity, self.labels)
 
     async def hold(self, place: Place, creation: bytes) -> None:
         """The body of a lease's task: get an executor, report it, wait for the end."""

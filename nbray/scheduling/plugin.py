@@ -146,6 +146,7 @@ class PlacementPlugin(SchedulerPlugin):
         node: bytes,
         address: tuple[Any, ...],
         totals: dict[str, int] | None,
+        store: int,
         labels: dict[str, str],
     ) -> None:
         state = self.scheduler.workers.get(worker)
@@ -154,6 +155,7 @@ class PlacementPlugin(SchedulerPlugin):
         streams.hasten(self.scheduler.stream_comms[worker])
         if totals is None:
             totals = units({"CPU": state.nthreads, "memory": state.memory_limit, **state.resources})
+        totals = {**totals, **units({"object_store_memory": store})}
         self._workers[NodeId(node)] = worker
         self._nodes[worker] = NodeId(node)
         self._homes.setdefault(worker, set())

@@ -5,17 +5,18 @@ A file is a header, the pickle stream, and the out-of-band buffers on 64-byte bo
     0  magic (8)   8  object id (16)   24  size (8, little-endian)   64  pickle   ...  buffers
 
 A *layout* is the lengths ``(pickle, buffer, buffer, ...)``; the places follow from them. New files are written with
-``pwritev``, never through a mapping, so a full file system is an error here and not a SIGBUS (32 MiB into a fresh file:
-20 ms, with ``posix_fallocate`` before it 17 ms, through a mapping 35 ms).
+``pwritev``, never through a mapping, so a full file system is an error and not a SIGBUS (32 MiB into a fresh file: 20 ms, with
+``posix_fallocate`` before it 17 ms, through a mapping 35 ms).
 
 Readers map a file copy-on-write: arrays are writable, and nobody else sees it. Removing a file hurts no reader.
 
-Used files are written again (``store/pool.py``: fresh pages cost ten times as much as used ones), and this is why that is safe:
+Used files are written again (``store/store.py``: fresh pages cost ten times as much as used ones), and this is why that is safe:
 - A reader takes a shared flock before it maps the file and looks at the id in the header after. A writer needs an
-  exclusive lock to write over a file. Neither ever waits: who cannot have the lock knows that the file is somebody else's.
+  exclusive lock to write over a file, or to cut it. Neither ever waits: who cannot have the lock knows that the file is
+  somebody else's.
 - The mapping carries the lock: it keeps a duplicate of the descriptor, and the lock goes when the last duplicate is
   closed, at the latest when the process dies.
-- The lock is never released by LOCK_UN. A forked child shares the lock, and has the mapping too: if the parent took
+- A reader's lock is never released by LOCK_UN. A forked child shares the lock, and has the mapping too: if the parent took
   the lock away, the child's arrays would show the next object.
 """
 
@@ -25,16 +26,15 @@ import errno
 import fcntl
 import mmap
 import os
-import shutil
 import struct
-import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from resource import RLIMIT_NOFILE, getrlimit
 from typing import Any, NamedTuple, TypeAlias
 
-from nbray.exceptions import ObjectLostError, ObjectStoreFullError
+from nbray.exceptions import ObjectLostError
+from nbray.store.directory import ACCOUNT, DISK, FREE
 
 Layout: TypeAlias = tuple[int, ...]
 
@@ -46,9 +46,9 @@ ALIGNMENT = 64
 
 _PIECE = 1 << 30  # more than 2 GiB at once is an error on some systems
 _VECTORS = 512  # IOV_MAX is 1,024
-_CHECKED_SIZE = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
 _ZEROS = bytes(ALIGNMENT)
+_NOT_SEGMENTS = (".", "..", ACCOUNT, FREE, DISK)
 
 _mappings: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
@@ -65,20 +65,6 @@ class Segment(NamedTuple):
     name: str
     size: int
     layout: Layout
-
-
-def choose_store_dir(prefix: str, minimum: int = 256 << 20) -> str:
-    """Make a fresh private directory (0700) for segments, in memory if possible, and return its path.
-
-    Args:
-        prefix: the beginning of its name.
-        minimum: bytes that have to be free in /dev/shm for it to be taken (a container's is often 64 MiB); otherwise
-            the directory is made where temporary files go.
-    """
-    shared = "/dev/shm"
-    if os.access(shared, os.W_OK | os.X_OK) and shutil.disk_usage(shared).free >= minimum:
-        return tempfile.mkdtemp(prefix=prefix, dir=shared)
-    return tempfile.mkdtemp(prefix=prefix)
 
 
 def layout_of(pickle: bytes, buffers: Sequence[Any]) -> Layout:
@@ -109,78 +95,44 @@ def new_name(object_id: bytes) -> str:
 
 
 def path_of(directory: str, name: str) -> str:
-    """The path of a segment. Names come from peers: ``ObjectLostError`` if it would leave the directory."""
-    if not name or "/" in name or name in (".", ".."):
+    """The path of a segment in memory. Names come from peers: ``ObjectLostError`` if it would be something else."""
+    if not name or "/" in name or name in _NOT_SEGMENTS:
         raise ObjectLostError(f"{name!r} is not the name of a segment")
     return f"{directory}/{name}"
+
+
+def path_on_disk(directory: str, name: str) -> str:
+    """The path of a segment that did not fit into memory."""
+    return path_of(f"{directory}/{DISK}", name)
 
 
 # --- writing -------------------------------------------------------------------------------------------------------
 
 
-def write_segment(directory: str, object_id: bytes, pickle: bytes, buffers: Sequence[Any]) -> Segment:
+def write_segment(fd: int, object_id: bytes, pickle: bytes, buffers: Sequence[Any], layout: Layout) -> None:
     """Write an object into a new file.
 
     Args:
-        directory: the store directory.
         object_id: 16 bytes.
         pickle: the pickle stream.
         buffers: flat, contiguous byte views.
-
-    Raises:
-        ObjectStoreFullError: the file system cannot take it. Nothing of it is left, and large ones are refused
-            before anything is copied.
+        layout: of these.
     """
-    layout = layout_of(pickle, buffers)
-    size = size_of(layout)
-    refuse_if_full(directory, size)
-    name = new_name(object_id)
-    path = path_of(directory, name)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        reserve(fd, size)
-        _write_all(fd, _pieces(object_id, size, pickle, buffers, layout))
-    except BaseException as error:
-        os.unlink(path)
-        raise_if_full(directory, size, error)
-        raise
-    finally:
-        os.close(fd)
-    return Segment(name, size, layout)
+    _write_all(fd, _pieces(object_id, size_of(layout), pickle, buffers, layout))
 
 
-def refuse_if_full(directory: str, size: int) -> None:
-    """``ObjectStoreFullError`` if the file system has less than ``size`` bytes left. Small sizes are not looked at."""
-    if size >= _CHECKED_SIZE:
-        state = os.statvfs(directory)
-        if state.f_bavail * state.f_frsize < size:
-            raise _full(directory, size)
-
-
-def raise_if_full(directory: str, size: int, error: BaseException) -> None:
-    """``ObjectStoreFullError`` if ``error`` says that the file system or a limit on files is at its end."""
-    if isinstance(error, OSError) and error.errno in _FULL:
-        raise _full(directory, size) from error
-
-
-def _full(directory: str, size: int) -> ObjectStoreFullError:
-    usage = shutil.disk_usage(directory)
-    return ObjectStoreFullError(
-        f"an object of {_mib(size)} does not fit: {_mib(usage.free)} of {_mib(usage.total)} are free in {directory}"
-    )
-
-
-def _mib(size: int) -> str:
-    return f"{size / (1 << 20):,.1f} MiB"
+def says_full(error: BaseException) -> bool:
+    """Whether the file system or a limit on files is at its end."""
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def reserve(fd: int, size: int) -> None:
     """Have the file system set ``size`` bytes aside, where it can."""
-    if size >= _CHECKED_SIZE and hasattr(os, "posix_fallocate"):
+    if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(fd, 0, size)
         except OSError as error:
-            if error.errno in _FULL:
+            if says_full(error):
                 raise  # others: a file system that does not know how
 
 
@@ -267,7 +219,10 @@ def open_locked(
     try:
         fd = os.open(path_of(directory, name), os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
-        raise ObjectLostError(f"object {object_id.hex()} is no longer in {directory}") from None
+        try:
+            fd = os.open(path_on_disk(directory, name), os.O_RDONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise ObjectLostError(f"object {object_id.hex()} is no longer in {directory}") from None
     try:
         # Refused: a writer has it, so the object was given up before.
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -301,12 +256,3 @@ def _read(fd: int, size: int) -> bytearray:
             raise ObjectLostError("a segment is shorter than it should be")
         done += read
     return copy
-
-
-def remove_segment(directory: str, name: str) -> bool:
-    """Remove an object's file; False if there is none. Who has it mapped keeps it."""
-    try:
-        os.unlink(path_of(directory, name))
-    except FileNotFoundError:
-        return False
-    return True

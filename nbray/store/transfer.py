@@ -13,7 +13,8 @@ from collections.abc import Hashable
 
 from nbray.core.messages import CHUNK, PULL, Message
 from nbray.exceptions import ObjectLostError, ProtocolError
-from nbray.store.segments import new_name, open_locked, path_of, raise_if_full, refuse_if_full
+from nbray.store.segments import open_locked
+from nbray.store.store import Draft, Store
 
 CHUNK_SIZE = 1 << 20
 WINDOW = 8
@@ -65,9 +66,9 @@ class Incoming:
         request: number that ties the messages together.
         object_id: 16 bytes.
         name: the segment at the sender.
-        directory: the store directory.
-        target: the name it gets here. Until the last byte is there it has another; if several processes of a node
-            pull the same object, each brings its own, and the last to finish replaces the others.
+        store: of this node.
+        target: the name it gets here when the last byte is there. If several processes of a node pull the same object,
+            each brings its own, and the last to finish replaces the others.
         chunk: bytes asked for at a time. window: ranges under way at most.
 
     Attributes:
@@ -80,7 +81,7 @@ class Incoming:
         request: int,
         object_id: bytes,
         name: str,
-        directory: str,
+        store: Store,
         target: str,
         chunk: int = CHUNK_SIZE,
         window: int = WINDOW,
@@ -92,14 +93,13 @@ class Incoming:
         self.error: Exception | None = None
         self.context: Hashable = None
         self._name = name
-        self._directory = directory
+        self._store = store
         self._chunk = chunk
         self._window = window
         self._total = -1  # until the first chunk says
         self._next = 0
         self._missing: dict[int, int] = {}  # offset -> bytes, of the ranges under way
-        self._part = path_of(directory, f"{new_name(object_id)}.part")
-        self._fd = -1
+        self._draft: Draft | None = None
 
     def start(self) -> list[Message]:
         """The first ask."""
@@ -128,10 +128,9 @@ class Incoming:
         """Stop, and leave nothing unfinished behind."""
         self.finished = True
         self._missing.clear()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-            os.unlink(self._part)
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            self._store.discard(draft)
 
     def _take(self, message: Message) -> list[Message]:
         _, _, offset, data, total = message
@@ -162,24 +161,20 @@ class Incoming:
         return [(PULL, self.request, self.object_id, self._name, offset, length)]
 
     def _begin(self, total: int) -> None:
-        refuse_if_full(self._directory, total)
-        self._fd = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        self._draft = self._store.draft(total)
         self._total = total
 
     def _write(self, data: bytes, offset: int) -> None:
+        assert self._draft is not None
         view = memoryview(data)
-        try:
-            while view:
-                written = os.pwrite(self._fd, view, offset)
-                view, offset = view[written:], offset + written
-        except OSError as error:
-            raise_if_full(self._directory, self._total, error)
-            raise
+        while view:
+            written = os.pwrite(self._draft.fd, view, offset)
+            view, offset = view[written:], offset + written
 
     def _arrive(self) -> None:
-        os.rename(self._part, path_of(self._directory, self.target))
-        os.close(self._fd)
-        self._fd = -1
+        draft, self._draft = self._draft, None
+        assert draft is not None
+        self._store.publish(draft, self.target)
         self.finished = True
 
 
@@ -190,11 +185,11 @@ class Pulls:
     Not thread-safe: callers hold their lock.
 
     Args:
-        directory: the store directory.
+        store: of this node.
     """
 
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._requests = 0
         self._by_request: dict[int, Incoming] = {}
         self._by_object: dict[bytes, Incoming] = {}
@@ -209,7 +204,7 @@ class Pulls:
             self._wanted[incoming] += 1
             return incoming, []
         self._requests += 1
-        incoming = Incoming(self._requests, object_id, name, self._directory, target)
+        incoming = Incoming(self._requests, object_id, name, self._store, target)
         incoming.context = source
         self._by_request[incoming.request] = incoming
         self._by_object[object_id] = incoming

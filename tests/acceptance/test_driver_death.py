@@ -21,7 +21,7 @@ DRIVER = textwrap.dedent(
     import numpy
     import nbray as ray
 
-    ray.init(num_cpus=2)
+    ray.init(num_cpus=2, object_store_memory=10 << 20)
 
     @ray.remote
     def busy():
@@ -44,12 +44,13 @@ DRIVER = textwrap.dedent(
         return subprocess.Popen(["sleep", "1000"]).pid
 
     kept = ray.put(numpy.ones(1 << 20))
+    spilled = ray.put(numpy.ones(1 << 20))
     holder = Holder.remote()
     ray.get(holder.hold.remote(kept))
     child = ray.get(starts_a_child.remote())
     refs = [busy.remote(), sleeps.remote(), sleeps.remote()]
-    session, store = ray._runtime.current().owner.address.unix, ray._runtime.current().owner.values.store_dir
-    print(session, store, child, flush=True)
+    owner = ray._runtime.current().owner
+    print(owner.address.unix, owner.values.store.directory, child, flush=True)
     sys.stdin.read()
     """
 )
@@ -57,7 +58,9 @@ DRIVER = textwrap.dedent(
 
 def session_paths(line: str) -> list[Path]:
     socket, store, _ = line.split()
-    return [Path(socket).parent, Path(store)]
+    spill = Path(store, "disk").resolve()
+    assert len(list(spill.iterdir())) == 1
+    return [Path(socket).parent, Path(store), spill]
 
 
 @pytest.fixture
@@ -97,8 +100,7 @@ def test_nothing_is_left_of_a_driver_that_ends_in_the_middle_of_things(driver):
 
 
 def test_the_secret_and_the_session_are_for_this_user_only(driver):
-    session, store = session_paths(driver.stdout.readline())
-    for directory in (session, store):
+    for directory in session_paths(driver.stdout.readline()):
         assert directory.stat().st_mode & 0o777 == 0o700
     for process in [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]:
         listening = [c for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
@@ -111,7 +113,7 @@ def test_a_template_that_dies_is_replaced_and_its_tasks_run_again():
         """
         import os, time, psutil
         import nbray as ray
-        ray.init(num_cpus=2)
+        ray.init(num_cpus=2, object_store_memory=10 << 20)
 
         @ray.remote(max_retries=-1)
         def where():

@@ -1,8 +1,6 @@
 """Large objects: shared without a copy, private to write to, and gone with their last ref."""
 
-import contextlib
 import gc
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -242,20 +240,14 @@ def test_a_failed_task_does_not_keep_its_arguments_alive():
 
 
 def test_a_loop_over_large_objects_needs_the_memory_of_a_few():
-    store = Path(_runtime.current().owner.values.store_dir)
-
-    def used():
-        sizes = []
-        for file in store.iterdir():
-            with contextlib.suppress(FileNotFoundError):  # removed in this moment
-                sizes.append(file.stat().st_blocks * 512)
-        return sum(sizes)
-
+    store = _runtime.current().owner.values.store
     most = 0
     for _ in range(100):
         nbray.get(total.remote(ones.remote(10 * LARGE)))
-        most = max(most, used())
-    assert most < 500 * LARGE  # all together would be 1,000
+        most = max(most, store.figures.used)
+    assert most < 100 * LARGE  # all together would be 1,000
+    store.recount()
+    assert store.figures.used < 100 * LARGE
 
 
 def test_a_hundred_thousand_refs_can_be_held_and_dropped():

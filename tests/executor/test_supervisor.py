@@ -22,7 +22,7 @@ from nbray.core import messages
 from nbray.core.ids import Address
 from nbray.core.messages import Loss, Message
 from nbray.executor.supervisor import Node, StartError
-from nbray.store.segments import write_segment
+from nbray.store.store import Store
 
 ONE_CPU = ((("CPU", 10_000),), ())
 BLUE = ((("CPU", 10_000),), (("COLOUR", "blue"),))
@@ -318,7 +318,8 @@ def test_a_node_agent_sends_and_frees_objects_of_its_store(dirs: NodeDirs) -> No
     async def test() -> None:
         async with running(dirs, tcp_host="127.0.0.1") as placement:
             node = placement.node
-            made = write_segment(node.config.store_dir, bytes(16), b"pickle", [])
+            store = Store(node.config.store_dir)
+            made = store.write(bytes(16), b"pickle", [])
             elsewhere = Reactor(Address(b"peer----", b"elsewher", "", ""), SECRET)
             peer = elsewhere.connect(node.address)
             chunks: list[messages.Message] = []
@@ -336,6 +337,7 @@ def test_a_node_agent_sends_and_frees_objects_of_its_store(dirs: NodeDirs) -> No
             peer.send((messages.FREE, [(bytes(16), made.name)]))
             assert (await soon(asyncio.create_task(pull(2))))[4] == -1
             elsewhere.close()
+            store.close()
 
     run(test())
 

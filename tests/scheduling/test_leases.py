@@ -165,7 +165,8 @@ async def test_a_new_driver_is_told_of_the_nodes(world: World) -> None:
     node = await world.add_node(CPU=2)
     heard: list[Any] = []
     world.placement.connect(b"driver01", heard.append)
-    assert heard == [("node", node.id, "up", (("CPU", 20_000),), tuple(node.address))]
+    totals = (("CPU", 20_000), ("object_store_memory", 1000 * 10_000))
+    assert heard == [("node", node.id, "up", totals, tuple(node.address))]
 
 
 @run
@@ -175,8 +176,9 @@ async def test_resources_are_answered_node_by_node(world: World) -> None:
     world.say("resources", 7)
     _, request, nodes = await world.hear("resources")
     assert request == 7
-    free = (("CPU", 10_000), ("GPU", 10_000))
-    totals = (("CPU", 20_000), ("GPU", 10_000))
+    store = ("object_store_memory", 1000 * 10_000)
+    free = (("CPU", 10_000), ("GPU", 10_000), store)
+    totals = (("CPU", 20_000), ("GPU", 10_000), store)
     assert nodes == ((node.id, totals, free, (("number", "0"),), tuple(node.address)),)
 
 

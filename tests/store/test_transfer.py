@@ -1,49 +1,71 @@
 import os
 import random
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbray.core.messages import CHUNK, PULL
-from nbray.exceptions import ObjectLostError, ObjectStoreFullError, ProtocolError
+from nbray.exceptions import ObjectLostError, OutOfDiskError, ProtocolError
 from nbray.store import transfer
-from nbray.store.segments import open_segment, path_of, remove_segment, write_segment
+from nbray.store.directory import furnish
+from nbray.store.segments import open_segment, path_of
+from nbray.store.store import Store
 from nbray.store.transfer import Incoming, Outgoing, Pulls
+from tests.store.support import objects, spilled
 
 ID = bytes(range(16))
 
 
 @pytest.fixture
 def here(tmp_path):
-    (tmp_path / "here").mkdir()
-    return str(tmp_path / "here")
+    store = Store(made(tmp_path / "here"))
+    yield store
+    store.close()
 
 
 @pytest.fixture
 def there(tmp_path):
-    (tmp_path / "there").mkdir()
-    return str(tmp_path / "there")
+    store = Store(made(tmp_path / "there"))
+    yield store
+    store.close()
 
 
-def write(directory, *parts):
-    return write_segment(directory, ID, parts[0], parts[1:])
+@contextmanager
+def closing_stores(tmp_path_factory):
+    """Hypothesis may end an example in the middle."""
+    here, there = (Store(str(tmp_path_factory.mktemp(name))) for name in ("here", "there"))
+    try:
+        yield here, there
+    finally:
+        here.close()
+        there.close()
 
 
-def answer(directory, message):
+def made(path):
+    path.mkdir()
+    return str(path)
+
+
+def write(store, *parts):
+    return store.write(ID, parts[0], parts[1:])
+
+
+def answer(store, message):
     """What a sender without memory says."""
-    (chunk,) = Outgoing(message, directory).receive(message)
+    (chunk,) = Outgoing(message, store.directory).receive(message)
     return chunk
 
 
-def carry(incoming, directory, choose=lambda messages: 0):
+def carry(incoming, store, choose=lambda messages: 0):
     """Take the messages to the sender and back, in the order that ``choose`` says, until there are none."""
     under_way = incoming.start()
     most = 0
     while under_way:
         most = max(most, len(under_way))
         message = under_way.pop(choose(under_way))
-        under_way += incoming.receive(answer(directory, message))
+        under_way += incoming.receive(answer(store, message))
     return most
 
 
@@ -56,27 +78,27 @@ def carry(incoming, directory, choose=lambda messages: 0):
 )
 @settings(max_examples=150, deadline=None)
 def test_any_object_arrives_in_any_pieces_and_any_order(tmp_path_factory, parts, asked, sent, window, rng):
-    here, there = (str(tmp_path_factory.mktemp(name)) for name in ("here", "there"))
-    segment = write(there, *parts)
-    incoming = Incoming(1, ID, segment.name, here, "copy", chunk=asked, window=window)
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(transfer, "CHUNK_SIZE", sent)
-            most = carry(incoming, there, lambda messages: rng.randrange(len(messages)))
-    finally:
-        incoming.abandon()  # hypothesis may end an example in the middle
-    assert incoming.finished and incoming.error is None
-    assert most <= window
-    pickle, buffers = open_segment(here, "copy", segment.size, segment.layout, ID)
-    assert [pickle, *map(bytes, buffers)] == parts
-    assert os.listdir(here) == ["copy"]
+    with closing_stores(tmp_path_factory) as (here, there):
+        segment = write(there, *parts)
+        incoming = Incoming(1, ID, segment.name, here, "copy", chunk=asked, window=window)
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(transfer, "CHUNK_SIZE", sent)
+                most = carry(incoming, there, lambda messages: rng.randrange(len(messages)))
+        finally:
+            incoming.abandon()
+        assert incoming.finished and incoming.error is None
+        assert most <= window
+        pickle, buffers = open_segment(here.directory, "copy", segment.size, segment.layout, ID)
+        assert [pickle, *map(bytes, buffers)] == parts
+        assert objects(here.directory) == ["copy"] and here.figures.used == segment.size
 
 
 def test_one_sender_serves_all_ranges_and_says_when_it_is_done(here, there):
     segment = write(there, b"p", bytes(3_000_000))
     incoming = Incoming(7, ID, segment.name, here, "copy")
     (first,) = incoming.start()
-    outgoing = Outgoing(first, there)
+    outgoing = Outgoing(first, there.directory)
     asked = [first]
     while asked:
         assert not outgoing.finished
@@ -90,28 +112,28 @@ def test_an_object_that_is_removed_midway_still_arrives_whole(here, there):
     segment = write(there, b"p", bytes(3_000_000))
     incoming = Incoming(7, ID, segment.name, here, "copy")
     (first,) = asked = incoming.start()
-    outgoing = Outgoing(first, there)
-    remove_segment(there, segment.name)
+    outgoing = Outgoing(first, there.directory)
+    there.drop(segment.name)
     while asked:
         for chunk in outgoing.receive(asked.pop(0)):
             asked += incoming.receive(chunk)
-    assert os.stat(path_of(here, "copy")).st_size == segment.size
+    assert os.stat(path_of(here.directory, "copy")).st_size == segment.size
 
 
 @pytest.mark.parametrize("name", ["never-there", "../outside"])
 def test_an_unknown_object_is_lost(here, there, name):
     incoming = Incoming(7, ID, name, here, "copy")
     (message,) = incoming.start()
-    outgoing = Outgoing(message, there)
+    outgoing = Outgoing(message, there.directory)
     (chunk,) = outgoing.receive(message)
     assert chunk == (CHUNK, 7, 0, b"", -1) and outgoing.finished
     assert incoming.receive(chunk) == []
     assert incoming.finished and isinstance(incoming.error, ObjectLostError)
-    assert os.listdir(here) == []
+    assert objects(here.directory) == []
 
 
 def test_an_object_whose_file_has_become_another_ones_is_lost(here, there):
-    segment = write_segment(there, bytes(16), b"p", [])
+    segment = there.write(bytes(16), b"p", [])
     incoming = Incoming(7, ID, segment.name, here, "copy")
     carry(incoming, there)
     assert isinstance(incoming.error, ObjectLostError)
@@ -122,10 +144,10 @@ def test_a_sender_that_loses_the_object_midway_leaves_nothing_here(here, there):
     incoming = Incoming(7, ID, segment.name, here, "copy", chunk=1000, window=2)
     (first,) = incoming.start()
     asked = incoming.receive(answer(there, first))
-    assert len(asked) == 2 and len(os.listdir(here)) == 1
-    remove_segment(there, segment.name)
+    assert len(asked) == 2 and len(objects(here.directory)) == 1
+    there.drop(segment.name)
     assert incoming.receive(answer(there, asked[0])) == []
-    assert isinstance(incoming.error, ObjectLostError) and os.listdir(here) == []
+    assert isinstance(incoming.error, ObjectLostError) and objects(here.directory) == []
     assert incoming.receive(answer(there, asked[1])) == []
 
 
@@ -140,7 +162,10 @@ def test_repeated_and_late_chunks_change_nothing(here, there):
         assert incoming.receive(random.choice(chunks)) == []
     assert incoming.finished and incoming.error is None
     assert [incoming.receive(chunk) for chunk in chunks] == [[]] * len(chunks)
-    with open(path_of(here, "copy"), "rb") as copy, open(path_of(there, segment.name), "rb") as original:
+    with (
+        open(path_of(here.directory, "copy"), "rb") as copy,
+        open(path_of(there.directory, segment.name), "rb") as original,
+    ):
         assert copy.read() == original.read()
 
 
@@ -149,14 +174,35 @@ def test_a_chunk_of_the_wrong_length_breaks_the_protocol(here, data):
     incoming = Incoming(7, ID, "name", here, "copy", chunk=1000)
     incoming.start()
     incoming.receive((CHUNK, 7, 0, data, 5000))
-    assert isinstance(incoming.error, ProtocolError) and os.listdir(here) == []
+    assert isinstance(incoming.error, ProtocolError) and objects(here.directory) == []
 
 
 def test_an_object_that_does_not_fit_here_is_a_typed_error(here):
     incoming = Incoming(7, ID, "name", here, "copy")
     incoming.start()
     incoming.receive((CHUNK, 7, 0, bytes(1 << 20), 1 << 60))
-    assert isinstance(incoming.error, ObjectStoreFullError) and os.listdir(here) == []
+    assert isinstance(incoming.error, OutOfDiskError) and objects(here.directory) == []
+
+
+def test_an_object_that_does_not_fit_into_memory_arrives_on_disk(tmp_path, there):
+    directory = made(tmp_path / "small")
+    furnish(directory, capacity=1000)
+    here = Store(directory)
+    segment = write(there, b"p", bytes(10_000))
+    incoming = Incoming(7, ID, segment.name, here, "copy", chunk=1000)
+    carry(incoming, there)
+    assert incoming.error is None and here.has("copy") and spilled(directory) == ["copy"]
+    assert bytes(open_segment(directory, "copy", *segment[1:], ID)[1][0]) == bytes(10_000)
+    assert here.figures[1:3] == (0, segment.size)
+    assert here.drop("copy") and here.figures[1:3] == (0, 0) and not here.has("copy")
+    here.close()
+
+
+def test_several_copies_of_an_object_count_once(here, there):
+    segment = write(there, b"p", bytes(10_000))
+    for request in (1, 2):
+        carry(Incoming(request, ID, segment.name, here, "copy"), there)
+    assert objects(here.directory) == ["copy"] and here.figures.used == segment.size
 
 
 def test_abandoning_leaves_nothing_and_may_be_done_twice_or_late(here, there):
@@ -166,12 +212,12 @@ def test_abandoning_leaves_nothing_and_may_be_done_twice_or_late(here, there):
     incoming.receive(answer(there, first))
     incoming.abandon()
     incoming.abandon()
-    assert incoming.finished and os.listdir(here) == []
+    assert incoming.finished and objects(here.directory) == [] and here.figures.used == 0
     done = Incoming(8, ID, segment.name, here, "copy")
     carry(done, there)
     done.abandon()
     done.fail(ObjectLostError("late"))
-    assert done.error is None and os.listdir(here) == ["copy"]
+    assert done.error is None and objects(here.directory) == ["copy"]
 
 
 def test_an_object_that_several_want_travels_once(here, there):
@@ -209,6 +255,6 @@ def test_the_last_to_leave_ends_an_unfinished_pull(here, there):
     pulls.want("source", ID, segment.name, "copy")
     pulls.receive(answer(there, messages[0]))
     pulls.leave(incoming)
-    assert not incoming.finished and len(os.listdir(here)) == 1
+    assert not incoming.finished and len(objects(here.directory)) == 1
     pulls.leave(incoming)
-    assert incoming.finished and os.listdir(here) == []
+    assert incoming.finished and objects(here.directory) == []
