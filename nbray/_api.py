@@ -111,7 +111,7 @@ def wait(
         ray_waitables: refs, each once.
         num_returns: from 1 to their number.
         timeout: seconds to wait at most; 0: do not wait; None: without end.
-        fetch_local: also start to bring values here.
+        fetch_local: accepted for programs written for Ray; large values of other nodes come here when ``get`` asks for them.
 
     Raises:
         ValueError: a ref is there twice, ``num_returns`` is out of range, or the time-out is negative.
@@ -145,7 +145,7 @@ def wait(
             f"'num_returns' cannot be greater than the number of ObjectRefs, {num_returns} > {count}"
         )
     runtime = _runtime.current_for(ray_waitables)
-    return runtime.wait(ray_waitables, num_returns, timeout, fetch_local)  # type: ignore[arg-type, return-value]
+    return runtime.wait(ray_waitables, num_returns, timeout)  # type: ignore[arg-type, return-value]
 
 
 def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:

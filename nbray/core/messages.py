@@ -22,7 +22,7 @@ RESULT = 4        # sequence, status, [value, ...], duration in us, start time (
 RECALL = 5        # number of calls wanted back at most
 RETURNED = 6      # [sequence, ...] not started and taken out of the queue, blocked: the running call waits for something;
                   # none and not blocked: it goes on
-FETCH = 7         # object id: the receiver owns it and answers with VALUE once it is ready
+FETCH = 7         # object id, node or b"": the receiver owns it and answers with VALUE once it is ready; that node has lost it
 VALUE = 8         # object id, value
 HOLD = 9          # request number, [(object id, holder process), ...]
 HOLD_OK = 10      # request number
@@ -86,7 +86,7 @@ Loss: TypeAlias = "tuple[str, str | bytes, int, int, str]"
 OK = 0
 FAILED = 1        # user code raised; values = [(ERROR, pickle)] once
 CANCELLED = 2
-RETRY = 3         # user code raised an exception that its options say to retry
+LOST = 3          # an argument could not be had, so the call has not run; values = [(object id, node that had it)] once
 
 # --- values --------------------------------------------------------------------------------------------------------
 # bytes                                                  a pickle without refs

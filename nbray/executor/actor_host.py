@@ -11,7 +11,7 @@ import msgpack
 
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
-from nbray.executor.running import Caller, Current
+from nbray.executor.running import ArgumentLost, Caller, Current
 
 if TYPE_CHECKING:
     from nbray.executor.main import Executor
@@ -107,6 +107,8 @@ class AsyncHost:
                 if inspect.isawaitable(result):
                     result = await result
                 status, values = m.OK, executor.runner.results(result, returns, name, peer, sequence)
+            except ArgumentLost as lost:
+                status, values = m.LOST, [lost.args]
             except asyncio.CancelledError as error:
                 status, values = m.FAILED, [executor.runner.failure(error, name)]
             except BaseException as error:

@@ -17,13 +17,13 @@ from typing import Any, NoReturn
 
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
-from nbray.core.ids import new_process_id
+from nbray.core.ids import Address, new_process_id
 from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Entry
 from nbray.executor import crash_points
 from nbray.executor.actor_host import become
 from nbray.executor.boot import Boot
-from nbray.executor.running import Caller, Current, Runner, current, enter
+from nbray.executor.running import ArgumentLost, Caller, Current, Runner, current, enter
 from nbray.executor.upstream import Upstream
 from nbray.owner.owner import Owner
 
@@ -67,6 +67,7 @@ class Executor:
         owner.on_block, owner.on_unblock = self._blocked, self._unblocked
         owner.on_flush = self.upstream.share_events
         owner.parent_task = self._parent_task
+        owner.peers.caller = self._caller
         owner.current_lease = lambda: self.lease
         owner.peers.output = self.upstream.pass_on
         owner.peers.handlers.update(
@@ -211,6 +212,10 @@ class Executor:
             self._send_up(("unlend", self.lease))
             call.connection.send((m.RETURNED, (), False))
 
+    def _caller(self) -> Address | None:
+        call = current()
+        return call.connection.peer if call is not None else None
+
     def _parent_task(self) -> bytes:
         call = current()
         return call.task_id if call is not None else b""
@@ -316,6 +321,8 @@ class Executor:
                 result = function()
             status, values = m.OK, runner.results(result, returns, name, peer, sequence)
             del result
+        except ArgumentLost as lost:
+            status, values = m.LOST, [lost.args]
         except BaseException as error:
             status, values = m.FAILED, [runner.failure(error, name)]
         duration = (time.perf_counter_ns() - begun) // 1000

@@ -13,6 +13,7 @@ from nbray.core import messages as m
 from nbray.core.ids import Address, ProcessId, object_id
 from nbray.core.messages import WireValue
 from nbray.core.ownership import Entry, with_refs
+from nbray.exceptions import ObjectLostError
 from nbray.owner.owner import Owner
 from nbray.owner.values import pickled
 from nbray.wire.errors import dump_error
@@ -31,6 +32,10 @@ class Caller:
         self.names: dict[Any, str] = {}
         self.lease = -1
         self.epoch = -1
+
+
+class ArgumentLost(Exception):
+    """An argument's bytes went with their node: (object id, node). The caller can have them made again."""
 
 
 class Current:
@@ -103,11 +108,16 @@ class Runner:
         if slots:
             filled = list(args)
             kwargs = kwargs or {}
-            for key, value in imported:
-                if type(key) is int:
-                    filled[key] = owner.values.load(value)
-                else:
-                    kwargs[key] = owner.values.load(value)
+            try:
+                for key, value in imported:
+                    if type(key) is int:
+                        filled[key] = owner.values.load(value)
+                    else:
+                        kwargs[key] = owner.values.load(value)
+            except ObjectLostError as error:
+                if (lost := getattr(error, "lost", None)) is None:
+                    raise
+                raise ArgumentLost(*lost) from error
             args = tuple(filled)
         return args, kwargs or {}
 

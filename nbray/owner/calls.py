@@ -92,6 +92,10 @@ class Calls:
 
     def depend(self, call: Call) -> None:
         """Count the arguments that are not there; a failed one fails the call."""
+        if self.owner.dead_nodes:
+            lost = [entry for _, entry in call.slots if self.owner.lineages.is_lost(entry)]
+            if lost:
+                self.owner.lineages.forget(lost)
         borrowed: list[Entry] = []
         for _, entry in call.slots:
             if not entry.ready:
@@ -189,12 +193,18 @@ class Calls:
                 (events.TASK_FINISHED, time.time(), owner.process, sequence, "done", started, duration * 1e-6,
                  context.process, "")
             )  # fmt: skip
+            large = False
             for entry, value in zip(call.entries, values, strict=True):
                 if type(value) is bytes:
                     owner.complete(entry, value)
                 else:
+                    large = large or value[0] == m.SHARED
                     value, guard = owner.import_value(value, own=True)
                     owner.complete(entry, value, guard)
+            if large:
+                owner.lineages.keep(call)
+        elif status == m.LOST:
+            owner.lineages.missed(call, *values[0])
         else:
             self._raised(call, context, values[0], duration, started)
         if owner.tasks.lanes.has_effects or owner.actors.effects:

@@ -14,15 +14,18 @@ Garbage = deque[tuple[Any, ...]]
 
 
 class Guard:
-    """What one entry keeps alive: the entries its value contains, its bytes in shared memory, its hold at the owner."""
+    """What one entry keeps alive: the entries its value contains, its bytes in shared memory, its hold at the owner, and how it
+    can be made again (``core/lineage.py``).
+    """
 
-    __slots__ = ("contained", "segment", "hold", "life")
+    __slots__ = ("contained", "segment", "hold", "life", "lineage")
 
     def __init__(self) -> None:
         self.contained: tuple[Any, ...] = ()
         self.segment: Segment | None = None
         self.hold: Hold | None = None
         self.life: ActorLife | None = None
+        self.lineage: Any = None
 
 
 class Segment:
@@ -48,10 +51,10 @@ class Hold:
     """This process' counts at the owner of a borrowed object.
 
     ``asked`` is the number of the HOLD request that the owner has not acknowledged yet, else None; ``fetching`` says that its
-    value was asked for.
+    value was asked for; ``lost`` is the node where it was not to be had any more, or b"".
     """
 
-    __slots__ = ("_garbage", "object_id", "owner", "count", "asked", "fetching")
+    __slots__ = ("_garbage", "object_id", "owner", "count", "asked", "fetching", "lost")
 
     def __init__(self, garbage: Garbage, object_id: bytes, owner: Address) -> None:
         self._garbage = garbage
@@ -60,6 +63,7 @@ class Hold:
         self.count = 0
         self.asked: int | None = None
         self.fetching = False
+        self.lost: bytes = b""
 
     def __del__(self) -> None:
         if self.count:

@@ -29,11 +29,13 @@ from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Completer, Entry, Holds, refs_in, with_refs
 from nbray.exceptions import (
     GetTimeoutError,
+    ObjectLostError,
     RaySystemError,
 )
 from nbray.owner.actors import Actors
 from nbray.owner.calls import Calls
 from nbray.owner.guards import Garbage, Guard
+from nbray.owner.lineage import Lineages
 from nbray.owner.peers import Peers
 from nbray.owner.tasks import Tasks
 from nbray.owner.values import Values, contained, pickled
@@ -110,6 +112,7 @@ class Owner:
         self.job = b""
         self.namespace = ""
         self.sequences = itertools.count(STRIDE, STRIDE)
+        self.lineages = Lineages(self)
         self.calls = Calls(self)
         self.tasks = Tasks(self)
         self.actors = Actors(self)
@@ -156,7 +159,12 @@ class Owner:
         if not all(map(_ready, refs)):
             self._await(refs, timeout)
         load = self.values.load
-        return [load(value) for value in map(_value, refs)]
+        try:
+            return [load(value) for value in map(_value, refs)]
+        except ObjectLostError as error:
+            if not self.lineages.recover(refs, error):
+                raise
+        return self.get(refs, timeout)
 
     def _await(self, refs: Sequence[Entry], timeout: float | None) -> None:
         __tracebackhide__ = True
@@ -187,7 +195,7 @@ class Owner:
             self.values.load(failed.value)
 
     def wait(
-        self, refs: list[Entry], num_returns: int, timeout: float | None, fetch_local: bool
+        self, refs: list[Entry], num_returns: int, timeout: float | None
     ) -> tuple[list[Entry], list[Entry]]:
         """Up to ``num_returns`` ready refs and the others, both in the order given."""
         __tracebackhide__ = True
@@ -204,8 +212,7 @@ class Owner:
                 completions = self.completions
                 return bool(sum(map(_ready, refs)) >= num_returns)
 
-            if fetch_local:
-                self.peers.fetch(refs)
+            self.peers.fetch(refs)  # the value, or where it is; large bytes come with the get
             self._wait_for(done, deadline)
             self._check_open()
             flags = list(map(_ready, refs))
@@ -293,6 +300,8 @@ class Owner:
         """A ready entry's value for ``receiver``."""
         value = entry.value
         assert value is not None
+        if type(value) is tuple and value[0] == m.SHARED:
+            self.canonical[entry.id] = entry  # who copies it to another node tells us
         inside = contained(entry)
         return with_refs(value, self.export(inside, receiver)) if inside else value
 

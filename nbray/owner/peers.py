@@ -14,10 +14,12 @@ from nbray import events
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
 from nbray.core.ids import Address, owner_of, sequence_of
+from nbray.core.lineage import place_of
 from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Entry
-from nbray.exceptions import NodeDiedError, ObjectLostError, OwnerDiedError
+from nbray.exceptions import ObjectLostError, OwnerDiedError
 from nbray.owner.guards import DROP_HOLD, DROP_SEGMENT, Guard, Hold
+from nbray.owner.lineage import lost_with_node
 from nbray.owner.serving import StoreServer
 from nbray.store.transfer import Incoming, Pulls
 from nbray.wire.errors import dump_error
@@ -33,6 +35,7 @@ class Peers:
 
     Attributes:
         handlers: by message kind; an executor adds its own.
+        caller: whose call the calling thread runs. It knows the owner of an argument that came by value, we do not.
         output: what to do with a line that user code printed: (task id, stream, text).
     """
 
@@ -54,6 +57,7 @@ class Peers:
             m.OUTPUT: self._output,
             m.EVENTS: self._events,
         }
+        self.caller: Callable[[], Address | None] = lambda: None
         self.output: Callable[[str, int, str, int], None] = print_output
         self._to: dict[bytes, Connection] = {}
         self._unsaid: dict[bytes, tuple[Address, list[Message]]] = {}
@@ -61,6 +65,7 @@ class Peers:
         self._asking: dict[int, tuple[Any, ...]] = {}
         self._pulls = Pulls(owner.values.store)
         self._copies: dict[bytes, list[Address]] = {}
+        self._askers: dict[bytes, Address] = {}
 
     # -- connections -----------------------------------------------------------------------------------------------
 
@@ -167,12 +172,17 @@ class Peers:
             hold = entry.guard.hold if entry.guard is not None else None
             if hold is not None and not hold.fetching and not entry.ready and entry.owner is not None:
                 hold.fetching = True
-                self.tell(entry.owner, (m.FETCH, entry.id))
+                self.tell(entry.owner, (m.FETCH, entry.id, hold.lost))
 
     def _fetch_asked(self, connection: Connection, message: Message) -> None:
-        oid = message[1]
+        _, oid, lost = message
         owner = self.owner
         entry = self._own(oid)
+        if entry is not None and entry.ready:
+            where = place_of(entry.value)
+            if where is not None and (where == lost or where in owner.dead_nodes):
+                owner.lineages.forget([entry])
+                owner.carry_out()
         if entry is None:
             error = ObjectLostError(f"object {oid.hex()} is gone: its owner has no ref to it any more")
             connection.send(
@@ -340,11 +350,26 @@ class Peers:
 
     def _copied(self, connection: Connection, message: Message) -> None:
         _, oid, _, serve = message
+        borrowed = self.owner.canonical.get(oid)
+        if borrowed is not None and borrowed.owner is not None:
+            self.tell(
+                borrowed.owner, message
+            )  # we passed it on as an argument, which does not say whose it is
+            return
         entry = self._own(oid)
         self._copies.setdefault(oid, []).append(Address(*serve))
         if entry is None:
             for address in self._copies.pop(oid):
                 self.tell(address, (m.FREE, [(oid, copy_name(oid))]))
+
+    def take_copy(self, oid: bytes) -> tuple[str, Address] | None:
+        """File name and place of a copy on a living node, which is no copy any more but the object itself from here on."""
+        copies = self._copies.get(oid, [])
+        for address in copies:
+            if address.node not in self.owner.dead_nodes:
+                copies.remove(address)
+                return copy_name(oid), address
+        return None
 
     # -- large objects of other nodes ------------------------------------------------------------------------------
 
@@ -364,6 +389,9 @@ class Peers:
             if node in owner.dead_nodes:
                 raise lost_with_node(oid, node)
             connection = self.to(where)
+            asker = self.caller()
+            if asker is not None:
+                self._askers[oid] = asker
             incoming, asks = self._pulls.want(connection, oid, name, copy_name(oid))
             for ask in asks:
                 connection.send(ask)
@@ -372,6 +400,7 @@ class Peers:
         finally:
             with owner.lock:
                 self._pulls.leave(incoming)
+                self._askers.pop(oid, None)
         error = incoming.error
         if isinstance(error, ObjectLostError) or not owner.values.store.has(copy_name(oid)):
             raise lost_with_node(oid, node) from error
@@ -395,8 +424,9 @@ class Peers:
             self._copies.setdefault(oid, []).append(serve)
         else:
             entry = owner.canonical.get(oid)
-            if entry is not None and entry.owner is not None:
-                self.tell(entry.owner, (m.COPIED, oid, owner.node, tuple(serve)))
+            asker = entry.owner if entry is not None else self._askers.pop(oid, None)
+            if asker is not None:
+                self.tell(asker, (m.COPIED, oid, owner.node, tuple(serve)))
         owner.feed.append((events.OBJECT, time.time(), oid, "copied", 0, owner.node))
         owner.completions += 1
 
@@ -433,12 +463,6 @@ class Target:
 def copy_name(oid: bytes) -> str:
     """The file name of a copy: known to all processes of a node, so that one pull serves them all."""
     return "copy-" + oid.hex()
-
-
-def lost_with_node(oid: bytes, node: bytes) -> ObjectLostError:
-    error = ObjectLostError(f"object {oid.hex()} was on node {node.hex()}, which is gone")
-    error.__cause__ = NodeDiedError(f"node {node.hex()} is gone")
-    return error
 
 
 def print_output(who: str, stream: int, text: str, pid: int) -> None:

@@ -21,7 +21,7 @@ def mortal_nodes():
 
 def test_an_object_lost_with_its_node_is_a_typed_error_that_says_so(mortal_nodes):
     _, left, _ = mortal_nodes
-    ref = on("left")(ones).remote()
+    ref = on("left", max_retries=0)(ones).remote()
     ray.wait([ref])
     left.kill()
     with pytest.raises(ray.exceptions.ObjectLostError, match=left.node_id):

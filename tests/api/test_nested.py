@@ -116,3 +116,11 @@ def test_a_task_outlives_the_one_that_submitted_it(tmp_path):
     nbray.get(parent.remote())
     gate.open()
     until(lambda: marks.count() == 1)
+
+
+def test_a_borrowed_ref_becomes_ready_without_being_fetched(tmp_path):
+    @nbray.remote
+    def waits(refs):
+        return [len(part) for part in nbray.wait(refs, fetch_local=False)]
+
+    assert nbray.get(waits.remote([nbray.put(b"x" * 200_000)])) == [1, 0]

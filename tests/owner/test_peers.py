@@ -81,10 +81,10 @@ def exported(owner: Owner) -> Entry:
 def test_a_value_is_asked_of_its_owner_only(owner):
     entry = exported(owner)
     line = Line()
-    told(owner, line, m.FETCH, object_id(PEER.process, entry.sequence))
+    told(owner, line, m.FETCH, object_id(PEER.process, entry.sequence), b"")
     ((_, oid, value),) = line.said
     assert owner.values.error(value).args[0].count("is gone")
-    told(owner, line, m.FETCH, entry.id)
+    told(owner, line, m.FETCH, entry.id, b"")
     assert line.said[1][1:] == (entry.id, entry.value)
 
 
@@ -164,7 +164,7 @@ def test_without_descriptors_what_is_to_be_said_is_said_later(owner, monkeypatch
     assert line.said == []
     there.append(True)
     owner.tick()
-    assert line.said == [(m.FETCH, first.id), (m.RELEASE, [(object_id(PEER.process, 6), 1)])]
+    assert line.said == [(m.FETCH, first.id, b""), (m.RELEASE, [(object_id(PEER.process, 6), 1)])]
     owner.tick()
     assert len(line.said) == 2
 
