@@ -22,6 +22,7 @@ NbrayError
 │   ├── RuntimeEnvSetupError
 │   ├── SerializationError          (TypeError) a value cannot be pickled or unpickled
 │   └── RaySystemError              nbray itself is not in a state to do that
+│   (and, only so that programs for Ray find them: see the end of this file)
 ├── ProtocolError                   a peer broke the protocol
 │   └── HandshakeError              a peer does not have the cluster's secret, or another version
 └── ConnectionClosed                a peer is gone
@@ -245,3 +246,67 @@ class HandshakeError(ProtocolError):
 
 class ConnectionClosed(NbrayError):
     """A peer is gone."""
+
+
+# --- Ray's names for what does not happen here -------------------------------------------------------------------------
+# nbray raises none of these. They are here so that ``except`` clauses of programs written for Ray find them, with Ray's bases.
+
+
+class LocalRayletDiedError(RayError):
+    """Ray's: the node's agent is gone. nbray's ``NodeDiedError`` says so."""
+
+
+class UserCodeException(RayError):
+    """Ray's: an error of user code outside of tasks."""
+
+
+class ObjectFetchTimedOutError(ObjectLostError):
+    """Ray's: a copy of the object was not there in time."""
+
+
+class ReferenceCountingAssertionError(ObjectLostError, AssertionError):
+    """Ray's: an object was deleted while a ref to it was around."""
+
+
+class ObjectReconstructionFailedError(ObjectLostError):
+    """Ray's: a lost object cannot be computed again. nbray's ``ObjectLostError`` says why."""
+
+
+class RpcError(RayError):
+    """Ray's: a call between Ray's processes failed."""
+
+
+class PlasmaObjectNotAvailable(RayError):
+    """Ray's: the object is not in the node's store within the time."""
+
+
+class AsyncioActorExit(RayError):
+    """Ray's: an async actor ends itself."""
+
+
+class TaskPlacementGroupRemoved(RayError):
+    """Ray's: the placement group of the task was removed."""
+
+
+class ActorPlacementGroupRemoved(RayError):
+    """Ray's: the placement group of the actor was removed."""
+
+
+class ObjectRefStreamEndOfStreamError(RayError):
+    """Ray's: a streaming generator has no more items."""
+
+
+class OufOfBandObjectRefSerializationException(RayError):
+    """Ray's, spelling included: a ref was pickled outside of Ray while that was forbidden."""
+
+
+class UnserializableException(RayError):
+    """Ray's: the exception of a task cannot be unpickled. nbray's ``RayTaskError`` has its traceback as text."""
+
+
+class ActorHandleNotFoundError(ValueError, RayError):
+    """Ray's: a handle belongs to another cluster."""
+
+
+class AuthenticationError(RayError):
+    """Ray's: the cluster wants a token. nbray's peers without the secret get a ``HandshakeError``."""
