@@ -19,6 +19,7 @@ from nbray._options import (
     CallOptions,
     actor_options,
     call_options,
+    check_group,
     method_options,
 )
 from nbray._signature import Signature
@@ -41,21 +42,25 @@ class Meta:
     """What a handle knows of its actor's class. It travels as bytes, with handles and to whoever finds the actor by name.
 
     Attributes:
+        groups: names of the actor's concurrency groups.
         packed: those bytes. One object a class, so that many handles in one message carry it once.
     """
 
-    __slots__ = ("name", "methods", "packed")
+    __slots__ = ("name", "methods", "groups", "packed")
 
-    def __init__(self, name: str, methods: dict[str, Method], packed: bytes = b"") -> None:
+    def __init__(
+        self, name: str, methods: dict[str, Method], groups: tuple[str, ...], packed: bytes = b""
+    ) -> None:
         self.name = name
         self.methods = methods
-        self.packed = packed or cloudpickle.dumps((name, methods))
+        self.groups = groups
+        self.packed = packed or cloudpickle.dumps((name, methods, groups))
 
 
 @functools.lru_cache(maxsize=1024)
 def _unpacked(packed: bytes) -> Meta:
-    name, methods = cloudpickle.loads(packed)
-    return Meta(name, methods, packed)
+    name, methods, groups = cloudpickle.loads(packed)
+    return Meta(name, methods, groups, packed)
 
 
 # --- methods ---------------------------------------------------------------------------------------------------------
@@ -68,6 +73,7 @@ def method(*targets: Any, **options: Any) -> Any:
         num_returns: the number of refs a call answers (default 1; 0: None).
         max_task_retries: reruns of a call that a crash interrupted (default: the actor's; -1: no end).
         retry_exceptions: also rerun when the method raises: True, or a list of exception types (default False).
+        concurrency_group: one of the groups in the class's ``concurrency_groups`` (default: none of them).
 
     Raises:
         ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type.
@@ -118,9 +124,12 @@ class ActorMethod:
         """The same method with other options, for example ``handle.name.options(num_returns=2).remote()``.
 
         Raises:
-            ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type.
+            ValueError: an unknown option or concurrency group, or a value that it cannot have. TypeError: a value of the
+                wrong type.
         """
-        return ActorMethod(self._actor, self._name, self._meta, call_options(options, self._options))
+        wanted = call_options(options, self._options)
+        check_group(wanted.group, self._meta.groups, self._meta.name)
+        return ActorMethod(self._actor, self._name, self._meta, wanted)
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Methods of actors are called with ``.remote()``."""
@@ -311,7 +320,11 @@ class ActorClass(Generic[C]):
         """Look into the class, once. Not before the first use: a class that names itself arrives half built."""
         target, name = self._exported.target, self._exported.name
         assert isinstance(target, type)
-        meta = Meta(name, _methods_of(target, self._given))
+        groups = tuple(sorted(self._given.get("concurrency_groups") or ()))
+        methods = _methods_of(target, self._given)
+        for method_name, known in methods.items():
+            check_group(known.options.group, groups, f"{name} (for its method {method_name})")
+        meta = Meta(name, methods, groups)
         options = actor_options(self._given, is_async=_has_async(target), meta=meta.packed)
         initializer = inspect.getattr_static(target, "__init__")
         if initializer is object.__init__:

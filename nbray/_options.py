@@ -29,12 +29,13 @@ class TaskOptions(NamedTuple):
 
 
 class CallOptions(NamedTuple):
-    """How a call of an actor's method runs."""
+    """How a call of an actor's method runs. ``group`` is "" for the default concurrency group."""
 
     returns: int
     max_task_retries: int
     retry_exceptions: RetryExceptions
     name: str
+    group: str = ""
 
 
 class ActorOptions(NamedTuple):
@@ -45,6 +46,7 @@ class ActorOptions(NamedTuple):
         namespace: None: the caller's.
         meta: the class's methods, for whoever finds the actor by its name (see ``_actor_handle.py``).
         env: environment variables, sorted pairs.
+        concurrency_groups: calls at a time by group, sorted pairs.
     """
 
     placing_spec: Spec
@@ -58,6 +60,7 @@ class ActorOptions(NamedTuple):
     get_if_exists: bool
     meta: bytes
     env: tuple[tuple[str, str], ...]
+    concurrency_groups: tuple[tuple[str, int], ...]
 
 
 # --- single options ------------------------------------------------------------------------------------------------
@@ -162,6 +165,20 @@ def _concurrency(name: str, value: Any) -> None:
         raise ValueError(f"option 'max_concurrency' must be 1 or more, got {value}")
 
 
+def _groups(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, Mapping):
+        raise _wrong_type(name, value, "a dict of group names and numbers of calls")
+    for group, size in value.items():
+        if not isinstance(group, str) or not group:
+            raise TypeError(f"names in option {name!r} must be non-empty strings, got {group!r}")
+        if not isinstance(size, int) or isinstance(size, bool):
+            raise _wrong_type(f"{name}[{group!r}]", size, "an int")
+        if size < 1:
+            raise ValueError(f"concurrency group {group!r} must take 1 call or more at a time, got {size}")
+
+
 def _runtime_env(name: str, value: Any) -> None:
     if value is None:
         return
@@ -213,6 +230,7 @@ _ACTOR: dict[str, _Check] = {
     "max_restarts": _count,
     "max_task_retries": _count,
     "max_concurrency": _concurrency,
+    "concurrency_groups": _groups,
     "name": _actor_name,
     "namespace": _actor_name,
     "get_if_exists": _flag,
@@ -221,13 +239,14 @@ _METHOD: dict[str, _Check] = {
     "num_returns": _num_returns,
     "max_task_retries": _count,
     "retry_exceptions": _retry_exceptions,
+    "concurrency_group": _text,
 }
 _CALL: dict[str, _Check] = {**_METHOD, "name": _text}
 
 #: What Ray knows and nbray does not have yet.
 _NOT_YET = frozenset(
     (
-        "accelerator_type", "concurrency_group", "concurrency_groups", "enable_task_events",
+        "accelerator_type", "enable_task_events",
         "fallback_strategy", "label_selector", "lifetime", "max_calls", "max_pending_calls", "memory",
         "object_store_memory", "placement_group", "placement_group_bundle_index",
         "placement_group_capture_child_tasks", "scheduling_strategy",
@@ -325,11 +344,6 @@ def actor_options(options: Mapping[str, Any], *, is_async: bool, meta: bytes = b
     _check(options, _ACTOR, "actors")
     if options.get("get_if_exists") and options.get("name") is None:
         raise ValueError("option 'get_if_exists' needs option 'name'")
-    concurrency = options.get("max_concurrency")
-    if concurrency is not None and concurrency > 1 and not is_async:
-        raise ValueError(
-            "option 'max_concurrency' above 1 is not supported yet for a class without 'async def' methods"
-        )
     explicit = any(options.get(name) is not None for name in ("num_cpus", "num_gpus", "resources"))
     environment = environment_variables(options)
     placing = _spec(_default(options, "num_cpus", 1), options, environment)
@@ -338,13 +352,14 @@ def actor_options(options: Mapping[str, Any], *, is_async: bool, meta: bytes = b
         held_spec=placing if explicit else ((), environment),
         max_restarts=_default(options, "max_restarts", 0),
         max_task_retries=_default(options, "max_task_retries", 0),
-        max_concurrency=concurrency or (ASYNC_CONCURRENCY if is_async else 1),
+        max_concurrency=_default(options, "max_concurrency", ASYNC_CONCURRENCY if is_async else 1),
         is_async=is_async,
         name=options.get("name"),
         namespace=options.get("namespace"),
         get_if_exists=options.get("get_if_exists", False),
         meta=meta,
         env=environment,
+        concurrency_groups=tuple(sorted((options.get("concurrency_groups") or {}).items())),
     )
 
 
@@ -371,7 +386,19 @@ def call_options(options: Mapping[str, Any], base: CallOptions) -> CallOptions:
         if options.get("retry_exceptions") is None
         else _retried(options),
         name=_default(options, "name", base.name),
+        group=_default(options, "concurrency_group", base.group),
     )
+
+
+def check_group(group: str, groups: Iterable[str], where: str) -> None:
+    """
+    Raises:
+        ValueError: the actor has no concurrency group of that name.
+    """
+    known = sorted(groups)
+    if group and group not in known:
+        there = f"known are {', '.join(map(repr, known))}" if known else "it has none: see concurrency_groups"
+        raise ValueError(f"{where} has no concurrency group {group!r}; {there}")
 
 
 DEFAULT_CALL = CallOptions(1, 0, False, "")

@@ -114,7 +114,10 @@ def remote(*targets: Any, **options: Any) -> Any:
         retry_exceptions: tasks: also rerun when the function raises: True, or a list of exception types.
         max_restarts: actors: times its process is started again after a crash (default 0; -1: no end).
         max_task_retries: actors: reruns of a call that a crash interrupted (default 0; -1: no end).
-        max_concurrency: actors with ``async def`` methods: calls under way at a time (default 1000).
+        max_concurrency: actors: calls under way at a time, on threads, or as asyncio tasks in a class that has ``async def``
+            methods (default 1, or 1000 with ``async def``).
+        concurrency_groups: actors: ``{"io": 2}``: methods with ``@method(concurrency_group="io")`` run two at a time, and
+            beside the others.
         name: tasks: shown in views. Actors: ``get_actor`` finds it by that.
         namespace, get_if_exists: actors with a name.
 

@@ -99,13 +99,13 @@ class Connection:
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
-    def send(self, message: Message) -> None:
-        """Queue one message; as much as the socket takes leaves at once. Silently dropped once closed (``on_close`` tells)."""
+    def send(self, message: Message, *more: Message) -> None:
+        """Queue messages; as much as the socket takes leaves at once. Silently dropped once closed (``on_close`` tells)."""
+        frame = encode(message) if not more else b"".join(map(encode, (message, *more)))
         if self.open:
             if self._out:
-                self._out.append(encode(message))
+                self._out.append(frame)
                 return
-            frame = encode(message)
             try:
                 sent = self._socket.send(frame)
             except BlockingIOError:
@@ -117,7 +117,7 @@ class Connection:
                 self._out.append(memoryview(frame)[sent:])
                 self._want_write(True)
         elif not self.closed and not self._mute:
-            self._early.append(encode(message))
+            self._early.append(frame)
 
     def _write(self, data: bytes) -> None:
         self._out.append(data)

@@ -1,16 +1,18 @@
-"""An executor that is an actor: its instance, and the asyncio loop of actors with async methods."""
+"""An executor that is an actor: its constructor, and the asyncio loop of actors with async methods."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgpack
 
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
+from nbray.executor.crews import Crews
 from nbray.executor.running import ArgumentLost, Caller, Current
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 def become(executor: Executor, creation: bytes) -> None:
     """Run the constructor; then this process is that actor, or ends."""
-    name, blob, payload, slots, concurrency, job, namespace = msgpack.unpackb(creation, use_list=False)
+    name, blob, payload, slots, concurrency, job, namespace, more = msgpack.unpackb(creation, use_list=False)
     executor.class_name = name
     owner = executor.owner
     owner.job, owner.namespace = job, namespace
@@ -42,8 +44,11 @@ def become(executor: Executor, creation: bytes) -> None:
     if failed is not None:
         executor.retiring = True
         return
+    groups = more.get("groups", {})
     if is_async(type(executor.runner.instance)):
-        asyncio.run(AsyncHost(executor, concurrency).serve())
+        asyncio.run(AsyncHost(executor, concurrency, groups).serve())
+    elif concurrency > 1 or groups:
+        Crews(executor, concurrency, groups).serve()
 
 
 def is_async(cls: type) -> bool:
@@ -57,9 +62,10 @@ def is_async(cls: type) -> bool:
 class AsyncHost:
     """Calls as asyncio tasks on the main thread; the loop polls the process's sockets."""
 
-    def __init__(self, executor: Executor, concurrency: int) -> None:
+    def __init__(self, executor: Executor, concurrency: int, groups: Mapping[str, int]) -> None:
         self._executor = executor
         self._slots = asyncio.Semaphore(concurrency)
+        self._groups = {name: asyncio.Semaphore(size) for name, size in groups.items()}
         self._running: set[asyncio.Task[None]] = set()
         self._end: asyncio.Event | None = None
 
@@ -93,7 +99,8 @@ class AsyncHost:
         peer = connection.peer
         assert peer is not None
         name = f"{executor.class_name}.{method}"
-        async with self._slots:
+        slots_of_group = self._groups[extra["group"]] if extra and "group" in extra else self._slots
+        async with slots_of_group:
             current = Current(connection, sequence, peer.process, name)
             executor.enter(current)
             started, begun = time.time(), time.perf_counter_ns()

@@ -45,6 +45,10 @@ class Executor:
         self._last_lease = -1
         self._early: list[tuple[Connection, Message]] = []
         self.retiring = False
+        #: Called under the lock when calls have come, where the main thread does not run them itself.
+        self.on_calls: Callable[[], None] | None = None
+        #: Sends an answer; not under the lock.
+        self.reply = self._reply
         self._waits = False
         self.actor_id: bytes = b""
         self.epoch = 0
@@ -162,6 +166,8 @@ class Executor:
                 connection.close()  # the lease is over: its owner hears it as a lost lane, and runs them elsewhere
             return
         self.queue.extend([(connection, call) for call in message[1]])
+        if self.on_calls is not None:
+            self.on_calls()
 
     def _recall(self, connection: Connection, message: Message) -> None:
         connection.send((m.RETURNED, self._take_back(connection, message[1]), self._waits))
@@ -338,9 +344,12 @@ class Executor:
         waiting = owner.peers.unacknowledged()
         if waiting:
             self.runner.acknowledged(waiting)
-        with owner.lock:
-            self.upstream.send_news(call.connection)
-            call.connection.send((m.RESULT, call.sequence, status, values, duration, started))
+        self.reply(call.connection, (m.RESULT, call.sequence, status, values, duration, started))
+
+    def _reply(self, connection: Connection, message: Message) -> None:
+        with self.owner.lock:
+            self.upstream.send_news(connection)
+            connection.send(message)
 
     def hosted(self, failure: bytes | None) -> None:
         """Tell the node agent how ``__init__`` ended."""

@@ -140,7 +140,16 @@ class Actors:
             slots.append((key, with_refs(value, self._lend(inside)) if inside else value))
         options = creation.options
         packed = msgpack.packb(
-            (function.name, blob, payload, slots, options.max_concurrency, owner.job, owner.namespace)
+            (
+                function.name,
+                blob,
+                payload,
+                slots,
+                options.max_concurrency,
+                owner.job,
+                owner.namespace,
+                _more(options),
+            )
         )
         actor_id = creation.machine.actor_id
         directory = {
@@ -230,6 +239,8 @@ class Actors:
                 sequence, function, payload, slots, entries, refs, (guard, entry), queue, options.max_task_retries,
                 options.retry_exceptions,
             )  # fmt: skip
+            if options.group:
+                call.extra = {"group": options.group}
             owner.calls.under_way[sequence] = call
             owner.feed.append(
                 (events.TASK_SUBMITTED, time.time(), process, sequence, function.name, "actor_method",
@@ -372,6 +383,16 @@ class Actors:
 
     def _fail(self, call: Call, dead: bool, reason: Loss | None) -> None:
         self.owner.calls.fail_with(call, actor_error(call.function.name, dead, reason))
+
+
+def _more(options: Any) -> dict[str, Any]:
+    """What only few actors' executors have to know."""
+    more: dict[str, Any] = {}
+    if options.concurrency_groups:
+        more["groups"] = dict(options.concurrency_groups)
+    if options.name is not None:
+        more["name"] = options.name
+    return more
 
 
 def why(reason: Loss | None) -> str:

@@ -63,8 +63,8 @@ def test_actors_with_async_methods_take_a_thousand_calls_at_a_time():
 
 def test_call_options_stand_on_those_of_the_method():
     base = call_options({"num_returns": 2, "max_task_retries": 1}, DEFAULT_CALL)
-    assert call_options({"num_returns": 0}, base) == (0, 1, False, "")
-    assert call_options({"retry_exceptions": [KeyError], "name": "n"}, base) == (2, 1, (KeyError,), "n")
+    assert call_options({"num_returns": 0}, base) == (0, 1, False, "", "")
+    assert call_options({"retry_exceptions": [KeyError], "name": "n"}, base) == (2, 1, (KeyError,), "n", "")
 
 
 def for_actors(options):
@@ -125,7 +125,7 @@ def test_wrong_task_options_are_refused(options, kind):
         ({"max_restarts": -2}, ValueError),
         ({"max_task_retries": -2}, ValueError),
         ({"max_concurrency": 0}, ValueError),
-        ({"max_concurrency": 2}, ValueError),
+        ({"max_concurrency": 1.5}, TypeError),
         ({"name": ""}, ValueError),
         ({"name": "x", "namespace": ""}, ValueError),
         ({"name": "x", "namespace": 3}, TypeError),
