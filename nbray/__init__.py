@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from nbray import exceptions
+from nbray import actor, exceptions
 from nbray._actor_handle import get_actor, method
 from nbray._api import (
     available_resources,
@@ -29,6 +29,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ObjectRef",
+    "actor",
     "available_resources",
     "cluster_resources",
     "exceptions",

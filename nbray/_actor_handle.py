@@ -20,11 +20,13 @@ from nbray._options import (
     actor_options,
     call_options,
     check_group,
+    max_pending_calls,
     method_options,
 )
 from nbray._signature import Signature
 from nbray.core.ownership import Entry
 from nbray.exceptions import ActorAlreadyExistsError
+from nbray.executor.actor_methods import ACTOR_METHODS
 
 C = TypeVar("C")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,12 +51,16 @@ class Meta:
     __slots__ = ("name", "methods", "groups", "packed")
 
     def __init__(
-        self, name: str, methods: dict[str, Method], groups: tuple[str, ...], packed: bytes = b""
+        self, name: str, methods: dict[str, Method], groups: tuple[str, ...] = (), packed: bytes = b""
     ) -> None:
         self.name = name
         self.methods = methods
         self.groups = groups
         self.packed = packed or cloudpickle.dumps((name, methods, groups))
+
+    def method(self, name: str) -> Method | None:
+        """A method of the class, or one that every actor has."""
+        return self.methods.get(name) or EVERY_ACTORS.get(name)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -105,20 +111,22 @@ class ActorMethod:
     """
 
     # Not the handle but its entry, or the two would keep each other alive.
-    __slots__ = ("_actor", "_name", "_meta", "_options", "remote", "__dict__")
+    __slots__ = ("_actor", "_name", "_meta", "_options", "_signature", "remote", "__dict__")
 
     def __init__(self, actor: Entry, name: str, meta: Meta, options: CallOptions | None = None) -> None:
-        known = meta.methods[name]
+        known = meta.method(name)
+        assert known is not None
         self._actor = actor
         self._name = name
         self._meta = meta
         self._options = known.options if options is None else options
         self.remote = _caller(actor, name, meta.name, known, self._options)
         self.__dict__["__doc__"] = known.doc
+        self._signature = known.signature
 
     @property
     def __signature__(self) -> inspect.Signature:
-        return self._meta.methods[self._name].signature.__signature__
+        return self._signature.__signature__
 
     def options(self, **options: Any) -> ActorMethod:
         """The same method with other options, for example ``handle.name.options(num_returns=2).remote()``.
@@ -164,7 +172,9 @@ def _caller(
 
 def _methods_of(cls: type, options: Mapping[str, Any]) -> dict[str, Method]:
     """All that can be called on an instance, with what ``@method`` said of it."""
-    base = call_options({"max_task_retries": options.get("max_task_retries")}, DEFAULT_CALL)
+    base = call_options({"max_task_retries": options.get("max_task_retries")}, DEFAULT_CALL)._replace(
+        max_pending=max_pending_calls(options)
+    )
     found = {}
     for name in dir(cls):
         member = inspect.getattr_static(cls, name)
@@ -176,6 +186,18 @@ def _methods_of(cls: type, options: Mapping[str, Any]) -> dict[str, Method]:
         wanted = call_options(getattr(function, "__nbray_method__", {}), base)
         found[name] = Method(signature, wanted, function.__doc__)
     return found
+
+
+def _every_actors() -> dict[str, Method]:
+    found = {}
+    for name, function in ACTOR_METHODS.items():
+        signature = Signature(name, function, bound=True)
+        found[name] = Method(signature, DEFAULT_CALL, function.__doc__)
+    return found
+
+
+#: What every actor answers besides the methods of its class.
+EVERY_ACTORS = _every_actors()
 
 
 # --- handles ---------------------------------------------------------------------------------------------------------
@@ -199,7 +221,7 @@ class ActorHandle(Generic[C]):
         if name.startswith("_nbray"):  # a handle that is not put together yet
             raise AttributeError(name)
         meta = self._nbray_meta
-        if name not in meta.methods:
+        if meta.method(name) is None:
             nearest = difflib.get_close_matches(name, meta.methods, 1)
             hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
             raise AttributeError(

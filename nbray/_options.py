@@ -29,13 +29,19 @@ class TaskOptions(NamedTuple):
 
 
 class CallOptions(NamedTuple):
-    """How a call of an actor's method runs. ``group`` is "" for the default concurrency group."""
+    """How a call of an actor's method runs.
+
+    Attributes:
+        group: "" for the default concurrency group.
+        max_pending: calls of this process that may be unanswered; 0 or less: no limit. The actor's, not the call's.
+    """
 
     returns: int
     max_task_retries: int
     retry_exceptions: RetryExceptions
     name: str
     group: str = ""
+    max_pending: int = -1
 
 
 class ActorOptions(NamedTuple):
@@ -231,6 +237,7 @@ _ACTOR: dict[str, _Check] = {
     "max_task_retries": _count,
     "max_concurrency": _concurrency,
     "concurrency_groups": _groups,
+    "max_pending_calls": _count,
     "name": _actor_name,
     "namespace": _actor_name,
     "get_if_exists": _flag,
@@ -247,7 +254,7 @@ _CALL: dict[str, _Check] = {**_METHOD, "name": _text}
 _NOT_YET = frozenset(
     (
         "accelerator_type", "enable_task_events",
-        "fallback_strategy", "label_selector", "lifetime", "max_calls", "max_pending_calls", "memory",
+        "fallback_strategy", "label_selector", "lifetime", "max_calls", "memory",
         "object_store_memory", "placement_group", "placement_group_bundle_index",
         "placement_group_capture_child_tasks", "scheduling_strategy",
     )
@@ -387,7 +394,14 @@ def call_options(options: Mapping[str, Any], base: CallOptions) -> CallOptions:
         else _retried(options),
         name=_default(options, "name", base.name),
         group=_default(options, "concurrency_group", base.group),
+        max_pending=base.max_pending,
     )
+
+
+def max_pending_calls(options: Mapping[str, Any]) -> int:
+    """The checked option of an actor."""
+    found: int = _default(options, "max_pending_calls", -1)
+    return found
 
 
 def check_group(group: str, groups: Iterable[str], where: str) -> None:

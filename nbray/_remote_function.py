@@ -118,6 +118,8 @@ def remote(*targets: Any, **options: Any) -> Any:
             methods (default 1, or 1000 with ``async def``).
         concurrency_groups: actors: ``{"io": 2}``: methods with ``@method(concurrency_group="io")`` run two at a time, and
             beside the others.
+        max_pending_calls: actors: calls of one process that may be unanswered; one more raises ``PendingCallsLimitExceeded``
+            (default -1: no limit).
         name: tasks: shown in views. Actors: ``get_actor`` finds it by that.
         namespace, get_if_exists: actors with a name.
 

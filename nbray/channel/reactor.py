@@ -144,6 +144,10 @@ class Reactor:
             self._connections[connection.fd] = self._strangers[connection.fd] = connection
         return False
 
+    def connections(self) -> list[Connection]:
+        """All that are not closed."""
+        return list(self._connections.values())
+
     # -- called by connections -------------------------------------------------------------------------------------
 
     def reached(self, connection: Connection) -> None:

@@ -82,6 +82,9 @@ RESOURCE_UNIT = 10_000
 # pickled failure as bytes), "name" (it is taken), "infeasible", "dropped" (no handle left), "owner" (its owner died)
 Loss: TypeAlias = "tuple[str, str | bytes, int, int, str]"
 
+# The text with which an actor that called exit_actor() is "killed".
+EXIT_ACTOR = "exit_actor"
+
 # --- result status -------------------------------------------------------------------------------------------------
 OK = 0
 FAILED = 1        # user code raised; values = [(ERROR, pickle)] once

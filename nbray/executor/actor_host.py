@@ -12,6 +12,7 @@ import msgpack
 
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
+from nbray.executor.actor_methods import ActorExit
 from nbray.executor.crews import Crews
 from nbray.executor.running import ArgumentLost, Caller, Current
 
@@ -35,6 +36,9 @@ def become(executor: Executor, creation: bytes) -> None:
         args, kwargs = executor.runner.arguments(payload, slots, keep) if payload or slots else ((), {})
         executor.runner.instance = cls(*args, **kwargs)
         del args, kwargs
+    except ActorExit:
+        executor.exit_soon()
+        return
     except BaseException as error:
         failed = executor.runner.failure(error, f"{name}.__init__")
     waiting = owner.peers.unacknowledged()
@@ -77,13 +81,13 @@ class AsyncHost:
 
         def served() -> None:
             queue = executor.queue
-            while queue:
+            while queue and not executor.exiting:
                 connection, call = queue.popleft()
                 assert connection is not None
                 task = loop.create_task(self._run(connection, call))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
-            if executor.retiring and self._end is not None:
+            if (executor.retiring or executor.exiting) and self._end is not None:
                 self._end.set()
 
         lead.serve_from(loop, served)
@@ -101,6 +105,8 @@ class AsyncHost:
         name = f"{executor.class_name}.{method}"
         slots_of_group = self._groups[extra["group"]] if extra and "group" in extra else self._slots
         async with slots_of_group:
+            if executor.exiting:
+                return
             current = Current(connection, sequence, peer.process, name)
             executor.enter(current)
             started, begun = time.time(), time.perf_counter_ns()
@@ -116,6 +122,9 @@ class AsyncHost:
                 status, values = m.OK, executor.runner.results(result, returns, name, peer, sequence)
             except ArgumentLost as lost:
                 status, values = m.LOST, [lost.args]
+            except ActorExit:
+                executor.exit_soon()
+                return
             except asyncio.CancelledError as error:
                 status, values = m.FAILED, [executor.runner.failure(error, name)]
             except BaseException as error:

@@ -75,7 +75,7 @@ class Crew:
                 gate.acquire()
                 continue
             self._run(*item)
-            del item
+            del item  # and with it the arguments, while this thread waits
 
 
 class Crews:
@@ -88,8 +88,8 @@ class Crews:
     def __init__(self, executor: Executor, concurrency: int, groups: Mapping[str, int]) -> None:
         self._executor = executor
         self._owner = executor.owner
-        self._default = Crew("call", concurrency, executor.execute, self._idle)
-        self._crews = {name: Crew(name, size, executor.execute, self._idle) for name, size in groups.items()}
+        self._default = Crew("call", concurrency, self._run, self._idle)
+        self._crews = {name: Crew(name, size, self._run, self._idle) for name, size in groups.items()}
         self._all = (self._default, *self._crews.values())
         self._answers: deque[tuple[Connection, Message]] = deque()
         self._woken = False  # somebody will flush who has not begun to
@@ -110,12 +110,16 @@ class Crews:
             executor.on_calls = self.hand_out
             self.hand_out()
         while True:
-            owner.lead.run_until(lambda: executor.retiring and self.at_rest)
+            owner.lead.run_until(lambda: self._ending and self.at_rest)
             with owner.lock:
                 if self.at_rest:
                     executor.on_calls = None
                     break
         self.flush()
+
+    @property
+    def _ending(self) -> bool:
+        return self._executor.exiting or self._executor.retiring
 
     @property
     def at_rest(self) -> bool:
@@ -129,6 +133,10 @@ class Crews:
             extra = item[1][5]
             crew = default if extra is None or "group" not in extra else crews[extra["group"]]
             crew.add(item)
+
+    def _run(self, connection: Connection, call: Any) -> None:
+        if not self._executor.exiting:
+            self._executor.execute(connection, call)
 
     def gather(self, connection: Connection, message: Message) -> None:
         """An answer is to be sent."""
@@ -156,5 +164,5 @@ class Crews:
                 connection.send(*messages)
 
     def _idle(self) -> None:
-        if self._executor.retiring:
+        if self._ending:
             self._owner.reactor.wake()

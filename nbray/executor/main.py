@@ -22,6 +22,7 @@ from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Entry
 from nbray.executor import crash_points
 from nbray.executor.actor_host import become
+from nbray.executor.actor_methods import ActorExit
 from nbray.executor.boot import Boot
 from nbray.executor.running import ArgumentLost, Caller, Current, Runner, current, enter
 from nbray.executor.upstream import Upstream
@@ -29,6 +30,8 @@ from nbray.owner.owner import Owner
 
 #: Seconds between two looks whether TCP has passed on what was answered, where it had no room at first.
 _DELIVERY_LOOK = 0.005
+#: Seconds for which an actor that ends itself waits for its last answers to be taken.
+_EXIT_LIMIT = 2.0
 
 
 class Executor:
@@ -45,6 +48,8 @@ class Executor:
         self._last_lease = -1
         self._early: list[tuple[Connection, Message]] = []
         self.retiring = False
+        #: This actor ends itself: what runs goes on to its end, what has not started does not run.
+        self.exiting = False
         #: Called under the lock when calls have come, where the main thread does not run them itself.
         self.on_calls: Callable[[], None] | None = None
         #: Sends an answer; not under the lock.
@@ -234,11 +239,11 @@ class Executor:
         lead = self.owner.lead
 
         def something() -> bool:
-            return bool(queue) or self.retiring
+            return bool(queue) or self.retiring or self.exiting
 
         while True:
             lead.run_until(something)
-            while queue:
+            while queue and not self.exiting:
                 try:
                     connection, call = queue.popleft()
                 except IndexError:  # called back in this moment
@@ -248,8 +253,31 @@ class Executor:
                 elif connection.context.epoch >= 0 or self._may_start(connection):
                     lead.ensure_background()
                     self.execute(connection, call)
+            if self.exiting:
+                self._exit_actor()
             if self.retiring and not queue:
                 self._leave()
+
+    def exit_soon(self) -> None:
+        """This actor ends itself. Any thread."""
+        self.exiting = True
+        self.owner.reactor.wake()
+
+    def _exit_actor(self) -> NoReturn:
+        """Its callers hear the reason from placement."""
+        owner = self.owner
+        with owner.lock:
+            self.control.send((m.LEAVING, m.EXIT_ACTOR))
+            callers = owner.reactor.connections()
+
+        def delivered() -> bool:
+            return not any(caller.undelivered for caller in callers if not caller.closed)
+
+        end = time.monotonic() + _EXIT_LIMIT
+        while not owner.lead.run_until(delivered, time.monotonic() + _DELIVERY_LOOK):
+            if time.monotonic() > end:
+                break
+        self.end(0)
 
     def _may_start(self, connection: Connection) -> bool:
         """Wait until the answers of earlier tasks are on their way; False if the owner has let go of the lane.
@@ -329,6 +357,10 @@ class Executor:
             del result
         except ArgumentLost as lost:
             status, values = m.LOST, [lost.args]
+        except ActorExit:
+            self.exit_soon()
+            enter(None)
+            return  # whoever called hears that the actor is dead
         except BaseException as error:
             status, values = m.FAILED, [runner.failure(error, name)]
         duration = (time.perf_counter_ns() - begun) // 1000

@@ -6,6 +6,7 @@ import contextvars
 import os
 import pickle
 import time
+from functools import partial
 from typing import Any
 
 from nbray.channel.connection import Connection
@@ -14,6 +15,7 @@ from nbray.core.ids import Address, ProcessId, object_id
 from nbray.core.messages import WireValue
 from nbray.core.ownership import Entry, with_refs
 from nbray.exceptions import ObjectLostError
+from nbray.executor.actor_methods import ACTOR_METHODS
 from nbray.owner.owner import Owner
 from nbray.owner.values import pickled
 from nbray.wire.errors import dump_error
@@ -81,7 +83,12 @@ class Runner:
     def find(self, caller: Caller, number: Any) -> Any:
         """The function or bound method that a call names."""
         if type(number) is str:
-            return getattr(self.instance, number)
+            try:
+                return getattr(self.instance, number)
+            except AttributeError:
+                if number not in ACTOR_METHODS:
+                    raise
+                return partial(ACTOR_METHODS[number], self.instance)
         function = caller.functions[number]
         if type(function) is tuple:
             with self.owner.lock:

@@ -16,12 +16,13 @@ from nbray.core import messages as m
 from nbray.core.actors import ALIVE, DEAD, ActorCalls
 from nbray.core.calls import Call, Function
 from nbray.core.ids import Address
-from nbray.core.messages import Loss
+from nbray.core.messages import EXIT_ACTOR, Loss
 from nbray.core.ownership import Entry, with_refs
 from nbray.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
     ActorUnschedulableError,
+    PendingCallsLimitExceeded,
     RayError,
     RaySystemError,
 )
@@ -232,6 +233,11 @@ class Actors:
         with owner.lock:
             owner.check_alive()
             machine = self.machine(entry)
+            if 0 < options.max_pending <= machine.unfinished:
+                raise PendingCallsLimitExceeded(
+                    f"{function.name}: {machine.unfinished} calls of this actor are unanswered, and max_pending_calls is "
+                    f"{options.max_pending}. Wait for some, or raise the limit."
+                )
             queue = self._queues.get(machine)
             if queue is None:
                 queue = self._queues[machine] = Queue(machine)
@@ -402,6 +408,8 @@ def why(reason: Loss | None) -> str:
     kind, text, pid, code, _ = reason
     if kind == "init":
         return "its __init__ raised"
+    if kind == "killed" and text == EXIT_ACTOR:
+        return "it exited on purpose, by exit_actor()"
     return {
         "signal": f"its process (pid={pid}) was ended by signal {text!s}",
         "exit": f"its process (pid={pid}) ended with exit code {code}",

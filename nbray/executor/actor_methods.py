@@ -1,0 +1,30 @@
+"""What every actor answers besides the methods of its class, and how one ends itself. Names as in Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class ActorExit(BaseException):
+    """Unwinds the call that ended its actor. No ``Exception``: user code should not catch it by accident."""
+
+
+def __ray_ready__(self: Any) -> bool:
+    """True, once the actor is up."""
+    return True
+
+
+def __ray_terminate__(self: Any) -> None:
+    """End the actor once the calls before this one are done. Its own ref fails with ``ActorDiedError``."""
+    raise ActorExit
+
+
+def __ray_call__(self: Any, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """``fn(instance, *args, **kwargs)`` in the actor."""
+    return fn(self, *args, **kwargs)
+
+
+ACTOR_METHODS: dict[str, Callable[..., Any]] = {
+    function.__name__: function for function in (__ray_ready__, __ray_terminate__, __ray_call__)
+}
