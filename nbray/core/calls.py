@@ -59,6 +59,7 @@ class Call:
         entries: what it returns.
         keep: kept alive until the call ends: contained refs, the payload's segment, the actor's handle.
         retries: how often it may run again after a crash; -1 without end.
+        memory_kills: how often its executor was ended because the node ran out of memory.
         missing: how many of its arguments are not ready yet.
         ended: answered, failed or cancelled.
         extra: what few calls have and the executor has to know (see CALLS in ``messages.py``), else None.
@@ -66,7 +67,7 @@ class Call:
 
     __slots__ = (
         "sequence", "function", "payload", "slots", "entries", "keep", "refs", "retries", "retry_exceptions",
-        "missing", "ended", "place", "estimate", "attempt", "pool", "extra",
+        "missing", "ended", "place", "estimate", "attempt", "pool", "extra", "memory_kills",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +98,7 @@ class Call:
         self.place: Any = None
         self.estimate = 0.0
         self.attempt = 0
+        self.memory_kills = 0
         self.extra: dict[str, Any] | None = None
 
     def charge(self) -> bool:
@@ -105,5 +107,13 @@ class Call:
             return False
         if self.retries > 0:
             self.retries -= 1
+        self.attempt += 1
+        return True
+
+    def charge_memory(self, most: int) -> bool:
+        """Its executor was ended for memory, which is not counted as a retry; False if that was so ``most`` times before."""
+        if self.retries == 0 or self.memory_kills >= most:
+            return False
+        self.memory_kills += 1
         self.attempt += 1
         return True

@@ -6,7 +6,7 @@ Events in (methods), effects out (``take_effects``):
     (WANT, spec, n)          n leases of that shape are wanted and not yet granted (absolute)
     (GIVE, lane)             the lease goes back
     (RECALL, lane, n)        ask for up to n calls that have not started
-    (CRASHED, call, lane)    the lane died while the call may have run, and no retry is left
+    (CRASHED, call, lane)    the lane died while the call may have run; ``again`` runs it once more
 
 How much a lane gets: one call, and more only while the functions' own durations say that all of it is done within ``TARGET``. So
 a long call never waits behind another while a second lane could take it, and short calls come in batches. A call that turns out
@@ -225,7 +225,7 @@ class Lanes:
             self._drop(lane)
 
     def lost(self, lane: Lane, *, charge: bool = True) -> None:
-        """The lane's executor is gone. Only the first unanswered call can have run; the rest is not charged.
+        """The lane's executor is gone. Only the first unanswered call can have run: it has crashed, the rest runs elsewhere.
 
         Args:
             charge: False if it is known that none ran, because the connection never opened.
@@ -237,7 +237,7 @@ class Lanes:
             call.place = None
             if call.ended:
                 continue
-            if charge and position == 0 and not call.charge():
+            if charge and position == 0:
                 self._effects.append((CRASHED, call, lane))
             else:
                 back.append(call)

@@ -78,8 +78,9 @@ Spec: TypeAlias = "tuple[tuple[tuple[str, int], ...], tuple[tuple[str, str], ...
 RESOURCE_UNIT = 10_000
 
 # Why a process or node went: (kind, text, pid, signal or exit code, tail of stderr).
-# kind: "exit", "signal", "node", "killed" (asked for by nbray or the user), "init" (an actor's __init__ raised; text is a
-# pickled failure as bytes), "name" (it is taken), "infeasible", "dropped" (no handle left), "owner" (its owner died)
+# kind: "exit", "signal", "node", "killed" (asked for by nbray or the user), "memory" (the node ran out of it),
+# "init" (an actor's __init__ raised; text is a pickled failure as bytes), "name" (it is taken), "infeasible",
+# "dropped" (no handle left), "owner" (its owner died)
 Loss: TypeAlias = "tuple[str, str | bytes, int, int, str]"
 
 # The text with which an actor that called exit_actor() is "killed".

@@ -12,7 +12,13 @@ _TAIL_LINES = 30
 
 
 def loss_of(
-    status: int, pid: int, tail: str, *, killed: str | None = None, leaving: str | None = None
+    status: int,
+    pid: int,
+    tail: str,
+    *,
+    killed: str | None = None,
+    leaving: str | None = None,
+    memory: bool = False,
 ) -> Loss:
     """
     Args:
@@ -20,13 +26,14 @@ def loss_of(
         tail: the end of its stderr.
         killed: why nbray sent it SIGKILL, None if it did not.
         leaving: why it said that it would leave, None if it did not.
+        memory: it was killed because the node ran out of memory.
     """
     code = os.waitstatus_to_exitcode(status)
     if leaving is not None:
         return ("killed", leaving, pid, abs(code), "")
     # A crash that was faster than our SIGKILL remains a crash.
     if killed is not None and code == -signal.SIGKILL:
-        return ("killed", killed, pid, signal.SIGKILL.value, "")
+        return ("memory" if memory else "killed", killed, pid, signal.SIGKILL.value, "")
     if code < 0:
         return ("signal", _signal_name(-code), pid, -code, tail)
     return ("exit", f"exit code {code}", pid, code, tail)

@@ -21,15 +21,17 @@ class Record:
         process: its owner's process id; empty until it is ready, like ``address`` and ``connection``.
         early: messages that wait for the connection.
         lease: what it works for; None while it is idle or after the lease has ended.
-        killed: why nbray sent it SIGKILL.
+        since: when it got the lease.
+        actor: it is, or becomes, an actor.
+        killed: why nbray sent it SIGKILL. memory: because the node ran out of memory.
         leaving: why it said that it would leave.
         retired: it was asked to leave.
         status: wait status, once it has ended.
     """
 
     __slots__ = (
-        "number", "shape", "ready", "pid", "process", "address", "connection", "early", "lease", "killed",
-        "leaving", "retired", "status",
+        "number", "shape", "ready", "pid", "process", "address", "connection", "early", "lease", "since",
+        "actor", "killed", "memory", "leaving", "retired", "status",
     )  # fmt: skip
 
     def __init__(self, number: int, shape: Shape, ready: asyncio.Future[Address]) -> None:
@@ -42,7 +44,10 @@ class Record:
         self.connection: Connection | None = None
         self.early: list[Message] = []
         self.lease: int | None = None
+        self.since = 0.0
+        self.actor = False
         self.killed: str | None = None
+        self.memory = False
         self.leaving: str | None = None
         self.retired = False
         self.status: int | None = None
@@ -56,4 +61,4 @@ class Record:
         """Why it went; it must have ended. ``tail``: the end of its stderr."""
         assert self.status is not None
         leaving = "retired" if self.leaving is None and self.retired and self.status == 0 else self.leaving
-        return loss_of(self.status, self.pid, tail, killed=self.killed, leaving=leaving)
+        return loss_of(self.status, self.pid, tail, killed=self.killed, leaving=leaving, memory=self.memory)

@@ -28,15 +28,18 @@ from nbray.channel.connection import Connection
 from nbray.channel.reactor import Reactor
 from nbray.core import messages
 from nbray.core.ids import Address, new_process_id
+from nbray.core.memory import ACTOR, IDLE, TASK, Candidate
 from nbray.core.messages import Loss, Message, Spec
 from nbray.exceptions import RaySystemError
 from nbray.executor import boot as frames
 from nbray.executor.boot import Boot
 from nbray.executor.loss import tail_of
+from nbray.executor.memory import private_bytes
 from nbray.executor.node_config import NodeConfig, StartError
 from nbray.executor.pool import IdlePool, Shape, shape_of
 from nbray.executor.record import Record
 from nbray.executor.template_link import TemplateLink
+from nbray.executor.upkeep import Upkeep
 from nbray.owner.serving import StoreServer
 from nbray.store.directory import remove_store
 from nbray.store.store import Store
@@ -51,8 +54,6 @@ _GRACE = 0.5
 _START_LIMIT = 60.0
 #: Seconds between an executor's LEAVING and the end of its patience.
 _LEAVING_GRACE = 5.0
-#: Seconds between two looks at the store, and if the last one left something to do.
-_BEAT, _SOON = 1.0, 0.02
 #: Seconds the template has to end everything when the node closes.
 _CLOSING_GRACE = 1.5
 
@@ -87,8 +88,7 @@ class Node:
         self.on_exit: Callable[[int | None, bytes, Loss], None] = _ignore
         self._store: Store | None = None
         self._server: StoreServer | None = None
-        self._uncounted = False
-        self._beat: asyncio.TimerHandle | None = None
+        self._upkeep = Upkeep(self._candidates, self._out_of_memory)
         self.reactor = Reactor(Address(new_process_id(), config.node_id, "", ""), config.secret)
         self.reactor.on_accept = self._accepted
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -128,7 +128,7 @@ class Node:
             self.reactor.listen_tcp(self.config.tcp_host)
         self._loop.add_reader(self.reactor.fileno(), self._step)
         self._attach()
-        self._beat = self._loop.call_later(_BEAT, self._keep_house)
+        self._upkeep.start(self._store)
 
     @property
     def address(self) -> Address:
@@ -146,9 +146,9 @@ class Node:
         if self._closed is not None:
             return
         self._closed = asyncio.Event()
-        for timer in (self._expiry, self._beat):
-            if timer is not None:
-                timer.cancel()
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._upkeep.stop()
         loop = asyncio.get_running_loop()
         loop.remove_reader(self.reactor.fileno())
         if self._link is not None:
@@ -197,6 +197,7 @@ class Node:
             StartError: the executor died before it was ready.
         """
         executor = self._fork(shape_of(spec))
+        executor.actor = True
         self._assign(executor, lease_id)
         self._send(executor, (messages.HOST, actor_id, epoch, creation))
         return await self._wait(executor, lease_id, kill=True)
@@ -271,6 +272,7 @@ class Node:
 
     def _assign(self, executor: Record, lease_id: int) -> None:
         executor.lease = lease_id
+        executor.since = self._now()
         self._leases[lease_id] = executor
 
     async def _wait(self, executor: Record, lease_id: int, kill: bool) -> Address:
@@ -312,14 +314,28 @@ class Node:
             self._retire(self._executors[number])
         self._plan_expiry()
 
-    def _keep_house(self) -> None:
-        """Once a second."""
-        assert self._store is not None and self._loop is not None
-        if self._uncounted:
-            self._uncounted = False
-            self._store.recount()
-        more = self._store.tidy()
-        self._beat = self._loop.call_later(_SOON if more else _BEAT, self._keep_house)
+    def _candidates(self) -> list[Candidate]:
+        return [
+            Candidate(
+                each.number,
+                each.pid,
+                IDLE if each.lease is None else ACTOR if each.actor else TASK,
+                each.since,
+                private_bytes(each.pid),
+            )
+            for each in self._executors.values()
+            if each.pid and each.status is None
+        ]
+
+    def _out_of_memory(self, chosen: Candidate, reason: str) -> None:
+        executor = self._executors[chosen.number]
+        logger.warning("ending process %d: %s", chosen.pid, reason)
+        if executor.lease is None and executor.usable:
+            self._pool.discard(executor.number)
+            self._retire(executor)  # what it owns may still be needed
+        else:
+            executor.memory = executor.killed is None
+            self._kill(executor, reason)
 
     # -- what executors say ----------------------------------------------------------------------------------
 
@@ -431,7 +447,7 @@ class Node:
         if executor.number not in self._executors:
             return
         self._forget(executor)
-        self._uncounted = True  # it may have died in the middle of a write
+        self._upkeep.executor_ended()
         path = self._boot(executor.number, executor.shape).log_path
         tail = tail_of(path)
         for left in (path, executor.address.unix if executor.address else ""):

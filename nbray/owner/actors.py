@@ -415,6 +415,7 @@ def why(reason: Loss | None) -> str:
         "exit": f"its process (pid={pid}) ended with exit code {code}",
         "node": "its node is gone",
         "killed": f"it was killed ({text!s})" if text else "it was killed",
+        "memory": f"its process (pid={pid}) was ended because its node ran out of memory: {text!s}",
         "dropped": "no handle to it was left",
         "owner": "the process that created it is gone",
     }.get(kind, str(text))

@@ -14,7 +14,7 @@ from nbray.core.calls import Call, Function
 from nbray.core.ids import Address
 from nbray.core.lanes import Lane, Lanes
 from nbray.core.messages import Spec
-from nbray.exceptions import RayError, TaskUnschedulableError, WorkerCrashedError
+from nbray.exceptions import OutOfMemoryError, RayError, TaskUnschedulableError, WorkerCrashedError
 from nbray.owner.peers import Target
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 #: Seconds for which a crashed call waits for placement to say why.
 VERDICT = 2.0
+#: How often a call runs again whose executor was ended because its node ran out of memory. That does not count as a retry.
+MEMORY_RETRIES = 5
+#: Seconds before the first of these; twice as many before each one that follows.
+MEMORY_PAUSE = 1.0
 
 
 class Tasks:
@@ -32,6 +36,7 @@ class Tasks:
         self.lanes = Lanes()
         self._lane_of: dict[int, Lane] = {}
         self._verdicts: dict[int, tuple[float, list[Call]]] = {}
+        self._paused: list[tuple[float, Call]] = []
 
     def submit(
         self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any
@@ -91,8 +96,14 @@ class Tasks:
         self.lanes.tick(now)
         for lease in [lease for lease, (until, _) in self._verdicts.items() if until < now]:
             for call in self._verdicts.pop(lease)[1]:
-                owner.calls.fail_with(call, crash_error(call.function.name, None))
+                self._judge(call, None)
             owner.send_up(("give", lease))  # only the connection broke
+        if self._paused:
+            due = [call for when, call in self._paused if when <= now]
+            self._paused = [(when, call) for when, call in self._paused if when > now]
+            for call in due:
+                if not call.ended:
+                    self.lanes.again(call)
 
     # -- what placement and connections say --------------------------------------------------------------------------
 
@@ -139,7 +150,7 @@ class Tasks:
         owner.send_up(("give", lane.lease))
 
     def _crashed(self, call: Call, lane: Lane) -> None:
-        """Out of retries. Placement will say how the executor ended."""
+        """Its executor ended while it may have run. Placement will say how."""
         _, calls = self._verdicts.setdefault(lane.lease, (time.monotonic() + VERDICT, []))
         calls.append(call)
 
@@ -156,7 +167,22 @@ class Tasks:
         verdict = self._verdicts.pop(lease, None)
         if verdict is not None:
             for call in verdict[1]:
-                owner.calls.fail_with(call, crash_error(call.function.name, reason))
+                self._judge(call, reason)
+            owner.carry_out()
+
+    def _judge(self, call: Call, reason: Any) -> None:
+        """Whether a call that has crashed runs again, when its executor ended for that reason."""
+        if call.ended:
+            return
+        if reason is not None and reason[0] == "memory":
+            if call.charge_memory(MEMORY_RETRIES):
+                pause = MEMORY_PAUSE * 2 ** (call.memory_kills - 1)
+                self._paused.append((time.monotonic() + pause, call))
+                return
+        elif call.charge():
+            self.lanes.again(call)
+            return
+        self.owner.calls.fail_with(call, crash_error(call.function.name, reason, call.memory_kills))
 
     def infeasible(self, spec: Spec, text: str) -> None:
         for call in self.lanes.infeasible(spec):
@@ -165,11 +191,17 @@ class Tasks:
             )
 
 
-def crash_error(name: str, reason: Any) -> RayError:
+def crash_error(name: str, reason: Any, memory_kills: int = 0) -> RayError:
     """How an executor's end reads to the caller of what it ran."""
     if reason is None:
         return WorkerCrashedError(f"The executor that ran {name} died; its node did not say how.")
     kind, text, pid, code, tail = reason
+    if kind == "memory":
+        again = f" It had been run again {memory_kills} times after that." if memory_kills else ""
+        return OutOfMemoryError(
+            f"The executor that ran {name} (pid={pid}) was ended because its node ran out of memory: {text}.{again} "
+            "Ask for more CPUs a task, so that fewer run at a time, or for less memory."
+        )
     how = {
         "signal": f"was ended by signal {text}",
         "exit": f"ended with exit code {code} in the middle of the call",

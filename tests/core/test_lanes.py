@@ -454,21 +454,21 @@ def test_calls_that_follow_each_other_are_left_where_they_are(owner: Owner) -> N
 # -- lanes that die ----------------------------------------------------------------------------------------------------------
 
 
-def test_only_the_first_unanswered_call_of_a_lost_lane_is_charged(owner: Owner) -> None:
+def test_only_the_first_unanswered_call_of_a_lost_lane_has_crashed(owner: Owner) -> None:
     lane = owner.grant()
     owner.submit(function())
     calls = owner.submit(function(100.0), 5, retries=1)
     owner.finish(lane)
     owner.finish(lane)
     owner.lanes.lost(lane)
-    assert [call.retries for call in calls] == [1, 0, 1, 1, 1]
-    assert [call.attempt for call in calls] == [0, 1, 0, 0, 0]
-    assert list(owner.lanes.pool(SPEC).ready) == calls[1:], "the order is kept"
-    assert owner.took(CRASHED) == []
+    assert owner.took(CRASHED) == [(calls[1], lane)]
+    assert list(owner.lanes.pool(SPEC).ready) == calls[2:], "the order is kept"
+    owner.lanes.again(calls[1])
+    assert list(owner.lanes.pool(SPEC).ready) == calls[1:]
     assert owner.took(WANT)[-1] == (SPEC, 1)
 
 
-def test_a_call_without_retries_is_not_run_again_when_it_may_have_run(owner: Owner) -> None:
+def test_a_call_that_may_have_run_waits_for_a_verdict_while_others_go_on(owner: Owner) -> None:
     lane = owner.grant()
     owner.submit(function())
     first, second = owner.submit(function(100.0), 2)
@@ -498,12 +498,15 @@ def test_the_calls_behind_a_cancelled_one_are_not_charged_for_it(owner: Owner) -
 
 
 def test_a_call_with_endless_retries_is_never_given_up(owner: Owner) -> None:
-    (call,) = owner.submit(function(), retries=-1)
-    for attempt in range(5):
-        lane = owner.grant()
-        assert call.attempt == attempt
-        owner.lanes.lost(lane)
-    assert owner.took(CRASHED) == []
+    call = owner.call(function(), retries=-1)
+    assert [call.charge() for _ in range(5)] == [True] * 5 and call.attempt == 5
+
+
+def test_ends_for_memory_have_a_budget_of_their_own_for_calls_that_may_run_again(owner: Owner) -> None:
+    call = owner.call(function(), retries=1)
+    assert [call.charge_memory(2) for _ in range(3)] == [True, True, False]
+    assert (call.retries, call.attempt) == (1, 2)
+    assert not owner.call(function(), retries=0).charge_memory(2)
 
 
 def test_what_a_dead_executor_had_answered_is_not_run_again(owner: Owner) -> None:
@@ -536,8 +539,7 @@ def test_a_lane_is_lost_once(owner: Owner) -> None:
     (call,) = owner.submit(function(), retries=3)
     owner.lanes.lost(lane)
     owner.lanes.lost(lane)
-    owner.settle()
-    assert call.retries == 2
+    assert owner.took(CRASHED) == [(call, lane)]
 
 
 def test_the_calls_of_a_lost_lane_go_to_idle_lanes_at_once(owner: Owner) -> None:
@@ -546,6 +548,7 @@ def test_the_calls_of_a_lost_lane_go_to_idle_lanes_at_once(owner: Owner) -> None
     other = owner.grant()
     owner.took(SEND)
     owner.lanes.lost(lane)
+    owner.lanes.again(call)
     assert owner.took(SEND) == [(other, [call])]
 
 
@@ -666,8 +669,11 @@ class LanesAgainstTheModel(RuleBasedStateMachine):
                 assert not any(kind == "calls" for kind, _ in gone.inbox)
             elif effect[0] == CRASHED:
                 _, call, _ = effect
-                assert call.retries == 0
-                self.end(call, "crashed")
+                if call.charge():
+                    self.machine.again(call)
+                    self.settle()
+                else:
+                    self.end(call, "crashed")
             else:
                 assert effect[0] == WANT
                 self.wanted[effect[1]] = effect[2]
