@@ -9,6 +9,7 @@ from nbray import actor, exceptions
 from nbray._actor_handle import get_actor, method
 from nbray._api import (
     available_resources,
+    cancel,
     cluster_resources,
     feed,
     get,
@@ -31,6 +32,7 @@ __all__ = [
     "ObjectRef",
     "actor",
     "available_resources",
+    "cancel",
     "cluster_resources",
     "exceptions",
     "feed",

@@ -162,6 +162,33 @@ def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
     _runtime.current().kill(actor._nbray_actor, no_restart)
 
 
+def cancel(ray_waitable: ObjectRef[Any], *, force: bool = False, recursive: bool = True) -> None:
+    """Cancel the call that makes a ref's value. ``get`` of the ref, and of what depends on it, raises ``TaskCancelledError``.
+
+    A call that has not started never runs. A task that runs gets a ``KeyboardInterrupt``, once: between two bytecodes, out of
+    ``time.sleep``, ``get`` and ``wait``, after the C call that it is in. One that catches it and returns gives its value, as
+    with Ray; one that has not ended after a second is given up: ``get`` raises, while its process goes on. A coroutine of an
+    actor is cancelled as by asyncio. Other methods of actors run on, and see it in
+    ``get_runtime_context().is_canceled()``; their value is dropped. A cancelled call is never retried. One that has finished
+    keeps its value; cancelling again does nothing.
+
+    Args:
+        ray_waitable: a ref; one that came from another process, too.
+        force: end the process that runs the task. Not for methods of actors.
+        recursive: also cancel what the task has submitted, and what that has submitted, wherever it is.
+
+    Raises:
+        TypeError: it is no ref. ValueError: ``force``, and it is a call of an actor's method (see ``kill``).
+
+    Example:
+        >>> ref = search.remote()
+        >>> nbray.cancel(ref)
+    """
+    if not isinstance(ray_waitable, ObjectRef):
+        raise TypeError(f"cancel() takes an ObjectRef, not {_brief(ray_waitable)}; kill() ends actors")
+    _runtime.current_for((ray_waitable,)).cancel(ray_waitable, bool(force), bool(recursive))
+
+
 # --- session ---------------------------------------------------------------------------------------------------------
 
 

@@ -61,7 +61,7 @@ class ObjectRef(Entry, Generic[T_co]):
     def task_id(self) -> TaskID:
         """The id of the task that makes the value; a ``put`` counts as one."""
         from nbray.core.ids import object_id
-        from nbray.owner.owner import STRIDE
+        from nbray.core.messages import STRIDE
 
         return TaskID(object_id(self.owner_id, self.sequence - self.sequence % STRIDE))
 

@@ -105,6 +105,9 @@ class Runtime:
     def kill(self, actor: Entry, no_restart: bool) -> None:
         self.owner.actors.kill(actor, no_restart)
 
+    def cancel(self, entry: Entry, force: bool, recursive: bool) -> None:
+        self.owner.cancelling.cancel(entry, force, recursive)
+
     def pin(self, entry: Entry) -> None:
         """A ref was pickled outside of any message: it stays alive until the job ends."""
         if not self._pinned:

@@ -157,7 +157,20 @@ def _rebuild(
 
 
 class TaskCancelledError(RayError):
-    """The task was cancelled before it gave a value."""
+    """The task was cancelled before it gave a value.
+
+    Attributes:
+        task_id: hex id of the task, where it is known, else None. error_message: what happened.
+    """
+
+    def __init__(self, task_id: str | None = None, error_message: str | None = None) -> None:
+        super().__init__(task_id, error_message)
+        self.task_id = task_id
+        self.error_message = error_message
+
+    def __str__(self) -> str:
+        named = f"Task: {self.task_id} was cancelled. " if self.task_id else ""
+        return f"{named}{self.error_message or ''}".strip() or "the task was cancelled"
 
 
 class WorkerCrashedError(RayError):

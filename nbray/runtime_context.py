@@ -51,6 +51,22 @@ class RuntimeContext:
         namespace: str = self._fact("namespace")
         return namespace
 
+    def is_canceled(self) -> bool:
+        """Whether the task or method call that asks was cancelled: a method of an actor that runs for long looks here.
+
+        Raises:
+            RuntimeError: in a driver, and in an actor with async methods, where cancelling is asyncio's.
+        """
+        executor = self._runtime.executor
+        running = executor.current if executor is not None else None
+        if running is None:
+            raise RuntimeError("is_canceled() tells of the task that calls it; here is none")
+        if running.on_cancel is not None:
+            raise RuntimeError(
+                "is_canceled() is not for actors with async methods: their calls get a CancelledError"
+            )
+        return bool(running.canceled)
+
     @property
     def was_current_actor_reconstructed(self) -> bool:
         """Whether this process is an actor that was restarted."""

@@ -49,6 +49,12 @@ class Interrupts:
             self._previous = handler
             signal.signal(signal.SIGINT, self._ours)
 
+    def stand_before(self, handler: Callable[[int, FrameType | None], None]) -> None:
+        """Stand first, and right before ``handler``, whatever user code has installed since. The main thread only."""
+        if self._previous is not handler or _getsignal(_SIGINT) is not self._ours:
+            self._previous = handler
+            signal.signal(signal.SIGINT, self._ours)
+
     def uninstall(self) -> None:
         """Give the previous handler back."""
         if _get_ident() == self._main and _getsignal(signal.SIGINT) is self._ours:

@@ -13,7 +13,8 @@ the next epoch.
     dead        for good, ``reason`` says why                   fail
 
 Effects: ``(SEND, actor, calls)``, ``(CONNECT, actor, address)``, ``(FAIL, call, dead, reason)`` with ``dead`` False if the actor
-lives on and only this call is lost.
+lives on and only this call is lost, ``(CANCELLED, call)``: a cancelled call is where it cannot run any more, ``(INTERRUPT, actor,
+call)``: a cancelled call was sent, the actor has to know.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from nbray.core.ids import Address
 from nbray.core.messages import Loss
 
 SEND, CONNECT, FAIL = "actor-send", "actor-connect", "actor-fail"
+CANCELLED, INTERRUPT = "actor-cancelled", "actor-interrupt"
 
 PENDING, ALIVE, LIMBO, RESTARTING, DEAD = "pending", "alive", "limbo", "restarting", "dead"
 
@@ -109,6 +111,19 @@ class ActorCalls:
             self.queue.appendleft(call)
             self.pump()
 
+    def cancel(self, call: Call) -> None:
+        """The call is not wanted any more: it does not start, not even again; if it may have, the actor is told.
+
+        What was sent when the connection broke waits for placement's word like the others.
+        """
+        if call.cancelled or call.ended:
+            return
+        call.cancelled = True
+        if call.place is not self:
+            self.effects.append((CANCELLED, call))
+        elif self.peer is not None:
+            self.effects.append((INTERRUPT, self, call))
+
     # -- the actor -------------------------------------------------------------------------------------------------
 
     def changed(self, state: str, epoch: int, address: Address | None, reason: Loss | None) -> None:
@@ -147,7 +162,9 @@ class ActorCalls:
             call.place = None
             if call.ended:
                 continue
-            if self.state != DEAD and call.charge():
+            if call.cancelled:
+                self.effects.append((CANCELLED, call))
+            elif self.state != DEAD and call.charge():
                 again.append(call)
             else:
                 self.effects.append((FAIL, call, self.state == DEAD, reason))

@@ -62,12 +62,18 @@ class Call:
         memory_kills: how often its executor was ended because the node ran out of memory.
         missing: how many of its arguments are not ready yet.
         ended: answered, failed or cancelled.
+        cancelled: not wanted any more. It ends when it is known to run no more.
+        place: where it is: the queue of ready calls, a lane, an actor; None if it is nowhere (yet, or any more).
+        priority: calls of a higher one go first.
+        cancel_how: (force, recursive), once it is cancelled.
+        parent: the id of the task that submitted it, b"" for the driver.
         extra: what few calls have and the executor has to know (see CALLS in ``messages.py``), else None.
     """
 
     __slots__ = (
         "sequence", "function", "payload", "slots", "entries", "keep", "refs", "retries", "retry_exceptions",
-        "missing", "ended", "place", "estimate", "attempt", "pool", "extra", "memory_kills",
+        "missing", "ended", "cancelled", "place", "estimate", "attempt", "pool", "extra", "priority", "parent",
+        "cancel_how", "memory_kills",
     )  # fmt: skip
 
     def __init__(
@@ -95,11 +101,15 @@ class Call:
         self.retry_exceptions = retry_exceptions
         self.missing = 0
         self.ended = False
+        self.cancelled = False
         self.place: Any = None
         self.estimate = 0.0
         self.attempt = 0
         self.memory_kills = 0
         self.extra: dict[str, Any] | None = None
+        self.priority = 0
+        self.parent = b""
+        self.cancel_how = (False, True)
 
     def charge(self) -> bool:
         """Spend one retry; False if there was none left."""

@@ -7,6 +7,8 @@ Events in (methods), effects out (``take_effects``):
     (GIVE, lane)             the lease goes back
     (RECALL, lane, n)        ask for up to n calls that have not started
     (CRASHED, call, lane)    the lane died while the call may have run; ``again`` runs it once more
+    (CANCELLED, call)        a cancelled call is where it cannot run any more: it ends
+    (INTERRUPT, lane, call)  a cancelled call was sent: its executor has to know
 
 How much a lane gets: one call, and more only while the functions' own durations say that all of it is done within ``TARGET``. So
 a long call never waits behind another while a second lane could take it, and short calls come in batches. A call that turns out
@@ -15,13 +17,14 @@ long or blocks counts as long from then on, and what was queued behind it comes 
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 from nbray.core.calls import Call
 from nbray.core.messages import Spec
+from nbray.core.ready import Ready
 
 SEND, WANT, GIVE, RECALL, CRASHED = "send", "want", "give", "recall", "crashed"
+CANCELLED, INTERRUPT = "cancelled", "interrupt"
 
 #: us of work that a lane may have queued.
 TARGET = 4_000.0
@@ -86,7 +89,7 @@ class Pool:
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        self.ready: deque[Call] = deque()
+        self.ready = Ready()
         self.lanes: list[Lane] = []
         self.idle: list[Lane] = []
         self.wanted = 0
@@ -123,9 +126,9 @@ class Lanes:
         pool = call.pool
         ready = pool.ready
         ready.append(call)
-        if pool.idle and len(ready) == 1:
+        if pool.idle and ready.live == 1:
             self._fill(pool, pool.idle[-1])
-        waiting = len(ready)
+        waiting = ready.live
         if waiting > pool.wanted and not waiting & (waiting - 1):  # at each doubling
             self._demand(pool)
 
@@ -144,11 +147,11 @@ class Lanes:
             lane.load = 0.0
         call.place = None
         pool = call.pool
-        if pool.ready:
+        if pool.ready.live:
             # A lane that is owed to others gets no more, so it falls idle and goes back.
             if lane.load <= TARGET / 2 and not (self._owed and now - lane.granted > TURN):
                 self._fill(pool, lane)
-                if pool.ready and len(pool.ready) > pool.wanted:
+                if pool.ready.live > pool.wanted:
                     self._demand(pool)
         elif pool.wanted:
             self._want(pool, 0)
@@ -158,7 +161,7 @@ class Lanes:
 
     def again(self, call: Call) -> None:
         """Run a call once more, before the others."""
-        call.pool.ready.appendleft(call)
+        call.pool.ready.extendleft((call,))
         self._spread(call.pool)
 
     def returned(self, lane: Lane, sequences: tuple[int, ...], blocked: bool, now: float) -> list[Call]:
@@ -172,8 +175,7 @@ class Lanes:
         if lane.blocked:
             self._is_long(lane)  # and what was on its way when it blocked has to come back
         pool = self._pools[lane.spec]
-        alive = [call for call in back if not call.ended]
-        pool.ready.extendleft(reversed(alive))
+        pool.ready.extendleft(reversed(self._still_wanted(back)))
         if not lane.calls and not lane.idle:  # its last answer came before them
             lane.load = 0.0
             self._now_idle(pool, lane, now)
@@ -185,16 +187,24 @@ class Lanes:
         lane.blocked = False
 
     def withdraw(self, call: Call) -> bool:
-        """Take a call out of the queue; False if it was sent already."""
-        if call.place is not None:
+        """A call has ended: take it out of the queue. False if it is not there."""
+        ready = call.pool.ready
+        if call.place is not ready:
             return False
-        try:
-            call.pool.ready.remove(call)
-        except ValueError:
-            return False
-        if not call.pool.ready and call.pool.wanted:
+        ready.withdraw(call)
+        if not ready.live and call.pool.wanted:
             self._want(call.pool, 0)
         return True
+
+    def cancel(self, call: Call) -> None:
+        """The call is not wanted any more: it does not start, not even again; if it may have, its executor is told."""
+        if call.cancelled or call.ended:
+            return
+        call.cancelled = True
+        if type(call.place) is Lane:
+            self._effects.append((INTERRUPT, call.place, call))
+        else:
+            self._effects.append((CANCELLED, call))
 
     def infeasible(self, spec: Spec) -> list[Call]:
         """No node can hold one more lease of that shape: answers the calls that will never run."""
@@ -235,14 +245,14 @@ class Lanes:
         back: list[Call] = []
         for position, call in enumerate(lane.calls.values()):
             call.place = None
-            if call.ended:
-                continue
-            if charge and position == 0:
+            if call.ended or call.cancelled:
+                back.append(call)
+            elif charge and position == 0:
                 self._effects.append((CRASHED, call, lane))
             else:
                 back.append(call)
         lane.calls = {}
-        pool.ready.extendleft(reversed(back))
+        pool.ready.extendleft(reversed(self._still_wanted(back)))
         self._spread(pool)
 
     def reclaim(self, n: int, now: float) -> None:
@@ -265,29 +275,33 @@ class Lanes:
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
+    def _still_wanted(self, back: list[Call]) -> list[Call]:
+        """Of calls that came back: those that are to run."""
+        self._effects += [(CANCELLED, call) for call in back if call.cancelled and not call.ended]
+        return [call for call in back if not call.cancelled and not call.ended]
+
     def _spread(self, pool: Pool) -> None:
         while pool.ready and pool.idle:
-            before = len(pool.ready)
+            before = pool.ready.live
             self._fill(pool, pool.idle[-1])
-            if len(pool.ready) == before:
+            if pool.ready.live == before:
                 break
         if pool.ready:
             self._demand(pool)
 
     def _fill(self, pool: Pool, lane: Lane) -> None:
         ready = pool.ready
-        if not ready or lane.blocked:
+        if not ready.live or lane.blocked:
             return
         budget = TARGET - lane.load
-        most = min(MOST - len(lane.calls), -(-len(ready) // len(pool.lanes)))
+        most = min(MOST - len(lane.calls), -(-ready.live // len(pool.lanes)))
         calls = lane.calls
         busy = bool(calls)
         batch: list[Call] = []
-        while ready and len(batch) < most:
-            call = ready[0]
-            if call.ended:
-                ready.popleft()
-                continue
+        while len(batch) < most:
+            call = ready.head()
+            if call is None:
+                break
             function = call.function
             if function.predictable:
                 estimate = function.mean or 1.0
@@ -297,7 +311,7 @@ class Lanes:
                 if busy:
                     break
                 estimate = TARGET
-            ready.popleft()
+            ready.take()
             call.estimate = estimate
             call.place = lane
             budget -= estimate
@@ -367,8 +381,11 @@ class Lanes:
 
     def _demand(self, pool: Pool) -> None:
         """Ask for more lanes if the backlog is worth them; in doublings, not once a call."""
-        waiting = len(pool.ready)
-        head = pool.ready[0].function
+        first = pool.ready.head()
+        if first is None:
+            return
+        waiting = pool.ready.live
+        head = first.function
         if head.predictable:
             # Short calls wait for a lane that has only short ones before them, never for a long or blocked one.
             soon = any(lane.load < TARGET and not lane.blocked for lane in pool.lanes)
@@ -397,7 +414,8 @@ class Lanes:
                     assert call.place is lane and call not in pool.ready
                 assert len(lane.calls) <= MOST
             for call in pool.ready:
-                assert call.place is None
+                assert call.place is pool.ready
+                assert not call.cancelled or call.ended
             if any(not call.ended for call in pool.ready):
                 assert not pool.idle, "a lane is idle while calls wait"
                 assert pool.wanted or any(not lane.blocked for lane in pool.lanes), (

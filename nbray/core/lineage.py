@@ -107,6 +107,8 @@ def _copy(call: Call, slots: tuple[tuple[Any, Entry], ...], entries: list[Any]) 
     )
     copy.attempt = call.attempt
     copy.extra = call.extra
+    copy.priority = call.priority
+    copy.parent = call.parent
     return copy
 
 

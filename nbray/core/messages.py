@@ -28,13 +28,14 @@ HOLD = 9          # request number, [(object id, holder process), ...]
 HOLD_OK = 10      # request number
 RELEASE = 11      # [(object id, n), ...]
 ATTACH_ACTOR = 12  # actor id, epoch
-CANCEL = 13       # sequence, force
+CANCEL = 13       # sequence, force, recursive: that call, sent on this connection, is not wanted any more
 OUTPUT = 14       # name, stream (1 or 2), text, pid: what user code printed
 EVENTS = 15       # [raw event, ...] for the driver's feed
 PULL = 16         # request number, object id, file name, offset, length: send me that range of the file
 CHUNK = 17        # request number, offset, bytes, total: the answer to a PULL (total = -1: no such object)
 FREE = 18         # [(object id, file name), ...]: the owner gave these up, remove files and copies
 COPIED = 19       # object id, node id, serve address: that node made itself a copy (to the object's owner)
+CANCEL_OBJECT = 20  # object id, force, recursive: cancel the call that makes it (to the object's owner)
 
 # --- control channel: executor <-> its node agent ------------------------------------------------------------------
 READY = 40        # executor number, pid, address
@@ -52,6 +53,7 @@ LEAVING = 49      # reason: this process ends itself on purpose (exit_actor), it
 # ("want", spec, n, parent)              n leases of that shape are wanted and not yet granted (absolute, idempotent).
 #                                        parent: the lease id under which the asking task runs, or None
 # ("give", lease id)                     the owner is done with the lease
+# ("abandon", lease id)                  so it is, and its executor does not react any more: it is killed
 # ("lend", lease id) / ("unlend", lease id)   the lane's task blocks / goes on: its resources are others' meanwhile
 # ("actor_new", actor id, spec, creation, options)    options: dict, see core/directory.py
 # ("actor_kill", actor id, no_restart) / ("actor_drop", actor id) / ("actor_watch", actor id)
@@ -77,6 +79,9 @@ LEAVING = 49      # reason: this process ends itself on purpose (exit_actor), it
 Spec: TypeAlias = "tuple[tuple[tuple[str, int], ...], tuple[tuple[str, str], ...]]"
 RESOURCE_UNIT = 10_000
 
+#: Returns of one call have consecutive sequence numbers, so calls are this far apart.
+STRIDE = 1 << 20
+
 # Why a process or node went: (kind, text, pid, signal or exit code, tail of stderr).
 # kind: "exit", "signal", "node", "killed" (asked for by nbray or the user), "memory" (the node ran out of it),
 # "init" (an actor's __init__ raised; text is a pickled failure as bytes), "name" (it is taken), "infeasible",
@@ -89,7 +94,7 @@ EXIT_ACTOR = "exit_actor"
 # --- result status -------------------------------------------------------------------------------------------------
 OK = 0
 FAILED = 1        # user code raised; values = [(ERROR, pickle)] once
-CANCELLED = 2
+CANCELLED = 2     # values = [(ERROR, pickle)] once, or [] if it did not run
 LOST = 3          # an argument could not be had, so the call has not run; values = [(object id, node that had it)] once
 
 # --- values --------------------------------------------------------------------------------------------------------

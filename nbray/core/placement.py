@@ -166,11 +166,11 @@ class Placement:
             want.wanted = 0
             self._met(want)
 
-    def give(self, owner: ProcessId, lease: LeaseId) -> None:
-        """The owner is done with the lease."""
+    def give(self, owner: ProcessId, lease: LeaseId, kill: bool = False) -> None:
+        """The owner is done with the lease. ``kill``: its executor does not react, nobody else may have it."""
         held = self.ledger.leases.get(lease)
         if held is not None and held.owner == owner and held.actor is None and held.granted:
-            self._end(held, kill=False)
+            self._end(held, kill=kill)
 
     def lend(self, process: ProcessId, lease: LeaseId) -> None:
         """The lane's task blocks: others may use its resources, its own children first. Actors never lend."""

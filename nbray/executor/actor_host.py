@@ -6,15 +6,17 @@ import asyncio
 import inspect
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgpack
 
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
+from nbray.exceptions import TaskCancelledError
 from nbray.executor.actor_methods import ActorExit
 from nbray.executor.crews import Crews
-from nbray.executor.running import ArgumentLost, Caller, Current
+from nbray.executor.running import ArgumentLost, Caller, Current, NeverBegan
 
 if TYPE_CHECKING:
     from nbray.executor.main import Executor
@@ -82,11 +84,22 @@ class AsyncHost:
         def served() -> None:
             queue = executor.queue
             while queue and not executor.exiting:
-                connection, call = queue.popleft()
+                connection, slot = queue.popleft()
                 assert connection is not None
-                task = loop.create_task(self._run(connection, call))
+                try:
+                    call = slot.pop()
+                except IndexError:  # cancelled
+                    continue
+                peer = connection.peer
+                assert peer is not None
+                name = f"{executor.class_name}.{call[1]}"
+                current = Current(connection, call[0], peer.process, name)
+                task = loop.create_task(self._run(connection, call, current))
+                current.on_cancel = partial(loop.call_soon_threadsafe, _cancel, task, current)
+                executor.cancelling.elsewhere[connection, call[0]] = current
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
+            executor.cancelling.idle()
             if (executor.retiring or executor.exiting) and self._end is not None:
                 self._end.set()
 
@@ -97,37 +110,60 @@ class AsyncHost:
             await asyncio.wait(self._running)
         lead.leave_loop(loop)
 
-    async def _run(self, connection: Connection, call: Any) -> None:
+    async def _run(self, connection: Connection, call: Any, current: Current) -> None:
         executor = self._executor
-        sequence, method, payload, slots, returns, extra = call
-        peer = connection.peer
-        assert peer is not None
-        name = f"{executor.class_name}.{method}"
-        slots_of_group = self._groups[extra["group"]] if extra and "group" in extra else self._slots
-        async with slots_of_group:
-            if executor.exiting:
-                return
-            current = Current(connection, sequence, peer.process, name)
-            executor.enter(current)
-            started, begun = time.time(), time.perf_counter_ns()
-            keep: list[Any] = []
+        extra = call[5]
+        slots = self._groups[extra["group"]] if extra and "group" in extra else self._slots
+        try:
+            executor.cancelling.look(current)
+            current.began = True
+            await slots.acquire()
+        except (asyncio.CancelledError, NeverBegan):
+            executor.refuse(call)
+            executor.answer(current, m.CANCELLED, executor.runner.cancelled(current, NeverBegan()), 0, 0.0)
+        else:
             try:
-                function = executor.runner.find(connection.context, method)
-                args, kwargs = (
-                    executor.runner.arguments(payload, slots, keep) if payload or slots else ((), {})
-                )
-                result = function(*args, **kwargs)
-                if inspect.isawaitable(result):
-                    result = await result
-                status, values = m.OK, executor.runner.results(result, returns, name, peer, sequence)
-            except ArgumentLost as lost:
-                status, values = m.LOST, [lost.args]
-            except ActorExit:
-                executor.exit_soon()
-                return
-            except asyncio.CancelledError as error:
-                status, values = m.FAILED, [executor.runner.failure(error, name)]
-            except BaseException as error:
-                status, values = m.FAILED, [executor.runner.failure(error, name)]
-            duration = (time.perf_counter_ns() - begun) // 1000
-            executor.answer(current, status, values, duration, started)
+                if not executor.exiting:
+                    await self._serve(connection, call, current)
+            finally:
+                slots.release()
+        finally:  # and whoever cancels it now is too late
+            executor.cancelling.elsewhere.pop((connection, current.sequence), None)
+
+    async def _serve(self, connection: Connection, call: Any, current: Current) -> None:
+        executor = self._executor
+        runner = executor.runner
+        sequence, method, payload, slots, returns, extra = call
+        peer, name = connection.peer, current.name
+        assert peer is not None
+        executor.enter(current)
+        started, begun = time.time(), time.perf_counter_ns()
+        keep: list[Any] = []
+        try:
+            function = runner.find(connection.context, method)
+            args, kwargs = runner.arguments(payload, slots, keep) if payload or slots else ((), {})
+            result = function(*args, **kwargs)
+            if inspect.isawaitable(result):
+                result = await result
+            if current.canceled:  # and it took no notice
+                status, values = m.CANCELLED, runner.cancelled(current, None)
+            else:
+                status, values = m.OK, runner.results(result, returns, name, peer, sequence)
+        except ArgumentLost as lost:
+            status, values = m.LOST, [lost.args]
+        except ActorExit:
+            executor.exit_soon()
+            return
+        except BaseException as error:
+            if current.canceled and isinstance(error, asyncio.CancelledError | TaskCancelledError):
+                status, values = m.CANCELLED, runner.cancelled(current, error)
+            else:
+                status, values = m.FAILED, [runner.failure(error, name)]
+        duration = (time.perf_counter_ns() - begun) // 1000
+        executor.answer(current, status, values, duration, started)
+
+
+def _cancel(task: asyncio.Task[None], current: Current) -> None:
+    """On the loop. A task that has not begun would not run at all, and never answer: it looks for itself."""
+    if current.began:
+        task.cancel()

@@ -108,6 +108,7 @@ class Crews:
             executor.reply = self.gather
             owner.on_flush = flush
             executor.on_calls = self.hand_out
+            executor.waiting = self.waiting
             self.hand_out()
         while True:
             owner.lead.run_until(lambda: self._ending and self.at_rest)
@@ -130,13 +131,17 @@ class Crews:
         queue, crews, default = self._executor.queue, self._crews, self._default
         while queue:
             item = queue.popleft()
-            extra = item[1][5]
+            extra = item[1][0][5]
             crew = default if extra is None or "group" not in extra else crews[extra["group"]]
             crew.add(item)
 
-    def _run(self, connection: Connection, call: Any) -> None:
+    def waiting(self) -> list[tuple[Any, Any]]:
+        """The calls that no thread has taken."""
+        return [item for crew in self._all for item in crew.todo.copy()]
+
+    def _run(self, connection: Connection, slot: Any) -> None:
         if not self._executor.exiting:
-            self._executor.execute(connection, call)
+            self._executor.execute(connection, slot)
 
     def gather(self, connection: Connection, message: Message) -> None:
         """An answer is to be sent."""

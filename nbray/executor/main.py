@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from nbray.channel.connection import Connection
@@ -20,10 +20,12 @@ from nbray.core import messages as m
 from nbray.core.ids import Address, new_process_id
 from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Entry
+from nbray.exceptions import TaskCancelledError
 from nbray.executor import crash_points
 from nbray.executor.actor_host import become
 from nbray.executor.actor_methods import ActorExit
 from nbray.executor.boot import Boot
+from nbray.executor.cancelling import Cancelling
 from nbray.executor.running import ArgumentLost, Caller, Current, Runner, current, enter
 from nbray.executor.upstream import Upstream
 from nbray.owner.owner import Owner
@@ -43,7 +45,10 @@ class Executor:
 
     def __init__(self, boot: Boot, entry_type: type[Entry], started: Callable[[Executor], None]) -> None:
         self.boot = boot
-        self.queue: deque[tuple[Connection | None, Any]] = deque()
+        #: Who sent it, and a list with the call: whoever takes it out of there has it. Without a connection: a creation.
+        self.queue: deque[tuple[Connection | None, list[Any]]] = deque()
+        #: All of them that nobody has taken yet.
+        self.waiting: Callable[[], Iterable[tuple[Connection | None, list[Any]]]] = self.queue.copy
         self.lease: int | None = None
         self._last_lease = -1
         self._early: list[tuple[Connection, Message]] = []
@@ -59,6 +64,7 @@ class Executor:
         self.epoch = 0
         self.class_name = ""
         self._main = threading.get_ident()
+        self.cancelling = Cancelling(self)
         self.owner = Owner(
             process=new_process_id(),
             node=boot.node_id,
@@ -86,6 +92,7 @@ class Executor:
                 m.FUNCTION: self._function,
                 m.CALLS: self._calls,
                 m.RECALL: self._recall,
+                m.CANCEL: self.cancelling.asked,
             }
         )
         self._control_handlers: dict[int, Callable[..., None]] = {
@@ -136,7 +143,7 @@ class Executor:
 
     def _host(self, actor_id: bytes, epoch: int, creation: bytes) -> None:
         self.actor_id, self.epoch = actor_id, epoch
-        self.queue.append((None, creation))
+        self.queue.append((None, [creation]))
 
     def _retire(self) -> None:
         self.retiring = True
@@ -170,7 +177,9 @@ class Executor:
             else:
                 connection.close()  # the lease is over: its owner hears it as a lost lane, and runs them elsewhere
             return
-        self.queue.extend([(connection, call) for call in message[1]])
+        slots = [[call] for call in message[1]]
+        self.cancelling.arrived(connection, slots)
+        self.queue.extend([(connection, slot) for slot in slots])
         if self.on_calls is not None:
             self.on_calls()
 
@@ -188,15 +197,28 @@ class Executor:
             except IndexError:  # the main thread was quicker
                 break
             if item[0] is connection:
-                back.append(item[1][0])
-                self._refuse(item[1])
+                try:
+                    call = item[1].pop()
+                except IndexError:  # cancelled
+                    continue
+                back.append(call[0])
+                self.refuse(call)
             else:
                 others.append(item)
         queue.extend(reversed(others))
         back.reverse()
         return back
 
-    def _refuse(self, call: Any) -> None:
+    def early(self, connection: Connection, sequence: int) -> list[Any]:
+        """A list with that call, out of what came before its lease; else an empty one."""
+        for sender, message in self._early:
+            if sender is connection:
+                for position, call in enumerate(message[1]):
+                    if call[0] == sequence:
+                        return [message[1].pop(position)]
+        return []
+
+    def refuse(self, call: Any) -> None:
         """A call goes back unrun: so do the holds that its owner counted for us."""
         self.owner.import_value(call[2], own=False)
         for _, value in call[3]:
@@ -245,14 +267,15 @@ class Executor:
             lead.run_until(something)
             while queue and not self.exiting:
                 try:
-                    connection, call = queue.popleft()
+                    connection, slot = queue.popleft()
                 except IndexError:  # called back in this moment
                     break
                 if connection is None:
-                    become(self, call)
+                    become(self, slot.pop())
                 elif connection.context.epoch >= 0 or self._may_start(connection):
                     lead.ensure_background()
-                    self.execute(connection, call)
+                    self.execute(connection, slot)
+            self.cancelling.idle()
             if self.exiting:
                 self._exit_actor()
             if self.retiring and not queue:
@@ -327,13 +350,22 @@ class Executor:
         finally:
             os._exit(code)
 
+    def leave_at_once(self, reason: str) -> NoReturn:
+        """End this process on purpose, in the middle of a call."""
+        self.control.send((m.LEAVING, reason))
+        os._exit(1)
+
     def _let_go(self) -> None:
         self.runner.instance = None
 
     # -- one call -------------------------------------------------------------------------------------------------------
 
-    def execute(self, connection: Connection, call: Any) -> None:
+    def execute(self, connection: Connection, slot: list[Any]) -> None:
         """Run one call and answer it."""
+        try:
+            call = slot.pop()
+        except IndexError:  # cancelled
+            return
         sequence, number, payload, slots, returns, extra = call
         caller: Caller = connection.context
         peer = connection.peer
@@ -345,15 +377,25 @@ class Executor:
         started = time.time()
         begun = time.perf_counter_ns()
         keep: list[Any] = []
+        cancelling = self.cancelling
         try:
-            function = runner.find(caller, number)
-            if payload or slots:
-                args, kwargs = runner.arguments(payload, slots, keep)
-                result = function(*args, **kwargs)
-                del args, kwargs
+            try:
+                cancelling.begin(running)
+                function = runner.find(caller, number)
+                if payload or slots:
+                    args, kwargs = runner.arguments(payload, slots, keep)
+                    result = function(*args, **kwargs)
+                    del args, kwargs
+                else:
+                    result = function()
+            finally:
+                cancelling.end(
+                    running
+                )  # if the interrupt comes before this, it is the only one and caught below
+            if running.canceled and self.actor_id:
+                status, values = m.CANCELLED, runner.cancelled(running, None)
             else:
-                result = function()
-            status, values = m.OK, runner.results(result, returns, name, peer, sequence)
+                status, values = m.OK, runner.results(result, returns, name, peer, sequence)
             del result
         except ArgumentLost as lost:
             status, values = m.LOST, [lost.args]
@@ -362,7 +404,15 @@ class Executor:
             enter(None)
             return  # whoever called hears that the actor is dead
         except BaseException as error:
-            status, values = m.FAILED, [runner.failure(error, name)]
+            cancelling.end(running)
+            if running.canceled and isinstance(error, KeyboardInterrupt | TaskCancelledError):
+                status, values = m.CANCELLED, runner.cancelled(running, error)
+            else:
+                status, values = m.FAILED, [runner.failure(error, name)]
+            if not keep:  # it did not come to unpickling its arguments
+                self.refuse(call)
+        if self._waits:  # the interrupt came in the middle of saying that it does not any more
+            self._unblocked()
         duration = (time.perf_counter_ns() - begun) // 1000
         self.answer(running, status, values, duration, started)
         enter(None)

@@ -6,6 +6,7 @@ import contextvars
 import os
 import pickle
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from nbray.core import messages as m
 from nbray.core.ids import Address, ProcessId, object_id
 from nbray.core.messages import WireValue
 from nbray.core.ownership import Entry, with_refs
-from nbray.exceptions import ObjectLostError
+from nbray.exceptions import ObjectLostError, TaskCancelledError
 from nbray.executor.actor_methods import ACTOR_METHODS
 from nbray.owner.owner import Owner
 from nbray.owner.values import pickled
@@ -40,16 +41,34 @@ class ArgumentLost(Exception):
     """An argument's bytes went with their node: (object id, node). The caller can have them made again."""
 
 
-class Current:
-    """The call that a thread (or an asyncio task) runs."""
+class NeverBegan(TaskCancelledError):
+    """The call was cancelled before its user code ran."""
 
-    __slots__ = ("connection", "sequence", "owner", "name")
+
+class Current:
+    """The call that a thread (or an asyncio task) runs.
+
+    Attributes:
+        canceled: it is not wanted any more. recursive: nor is what it has submitted.
+        began: an asyncio task has started to run it.
+        interrupted: the KeyboardInterrupt was raised.
+        on_cancel: called under the owner's lock, where cancelling is not a KeyboardInterrupt of the main thread.
+    """
+
+    __slots__ = (
+        "connection", "sequence", "owner", "name", "canceled", "recursive", "interrupted", "began", "on_cancel",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection, sequence: int, owner: bytes, name: str) -> None:
         self.connection = connection
         self.sequence = sequence
         self.owner = owner
         self.name = name
+        self.canceled = False
+        self.recursive = False
+        self.interrupted = False
+        self.began = False
+        self.on_cancel: Callable[[], object] | None = None
 
     @property
     def task_id(self) -> bytes:
@@ -184,6 +203,18 @@ class Runner:
         self.owner.lead.run_until(
             lambda: all(map(peers.acknowledged, requests)), time.monotonic() + _ACK_LIMIT
         )
+
+    def cancelled(self, call: Current, error: BaseException | None) -> list[WireValue]:
+        """The values of an answer that says that a call was cancelled; ``error`` is what it let through, if anything."""
+        if call.recursive:
+            with self.owner.lock:  # what it submitted after CANCEL had come
+                self.owner.cancelling.children(call.task_id, False)
+        if isinstance(error, NeverBegan):
+            return []
+        told = TaskCancelledError(call.task_id.hex(), f"{call.name} was cancelled while it ran")
+        if error is not None:
+            told.__traceback__ = error.__traceback__
+        return [self.failure(told, call.name)]
 
     def failure(self, error: BaseException, name: str) -> WireValue:
         return (m.ERROR, dump_error(error, name, os.getpid(), self.owner.node.hex()))

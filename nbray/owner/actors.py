@@ -248,9 +248,10 @@ class Actors:
             if options.group:
                 call.extra = {"group": options.group}
             owner.calls.under_way[sequence] = call
+            call.parent = owner.parent_task()
             owner.feed.append(
                 (events.TASK_SUBMITTED, time.time(), process, sequence, function.name, "actor_method",
-                 machine.actor_id, owner.parent_task(), tuple([e.id for _, e in slots]) if slots else (), returns)
+                 machine.actor_id, call.parent, tuple([e.id for _, e in slots]) if slots else (), returns)
             )  # fmt: skip
             if slots:
                 owner.calls.depend(call)
@@ -301,6 +302,11 @@ class Actors:
                     self._send(subject, effect[2])
                 elif what == actor_effects.CONNECT:
                     self._connect(subject, effect[2])
+                elif what == actor_effects.CANCELLED:
+                    self.owner.cancelling.ended(subject)
+                elif what == actor_effects.INTERRUPT:
+                    self.flush()  # it may be among what was gathered
+                    self.owner.cancelling.interrupt(subject, effect[2])
                 else:
                     self._fail(subject, effect[2], effect[3])
 

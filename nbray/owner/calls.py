@@ -121,18 +121,19 @@ class Calls:
             else:
                 call.pool.resolved(call)
 
-    def fail(self, call: Call, value: Any) -> None:
+    def fail(self, call: Call, value: Any, state: str = "failed") -> None:
         """The call ends with that failure. Under the lock; the caller carries out the effects."""
         owner = self.owner
         if call.ended:
             return
         call.ended = True
         self.under_way.pop(call.sequence, None)
-        error = ""
-        if call.place is None and type(call.pool) is not Pool:
+        if type(call.pool) is Pool:
+            owner.tasks.lanes.withdraw(call)
+        elif call.place is None:
             call.pool.resolved(call)  # whoever queued behind it may go
         owner.feed.append(
-            (events.TASK_FINISHED, time.time(), owner.process, call.sequence, "failed", 0.0, 0.0, b"", error)
+            (events.TASK_FINISHED, time.time(), owner.process, call.sequence, state, 0.0, 0.0, b"", "")
         )
         owner.failures += 1
         owner.completions += 1
@@ -183,6 +184,8 @@ class Calls:
             call = owner.tasks.lanes.finished(context.machine, sequence, duration, time.monotonic())
         else:
             call = context.machine.finished(sequence, duration, connection)
+        if call is not None and call.cancelled:
+            owner.cancelling.answered(call)
         if call is None or call.ended:
             self._discard(values)
         elif status == m.OK:
@@ -203,15 +206,18 @@ class Calls:
                     owner.complete(entry, value, guard)
             if large:
                 owner.lineages.keep(call)
-        elif status == m.LOST:
+        elif status == m.LOST and not call.cancelled:
             owner.lineages.missed(call, *values[0])
+        elif status == m.CANCELLED or status == m.LOST:
+            value = values[0] if status == m.CANCELLED and values else owner.cancelling.error(call)
+            self._ended(call, context, value, duration, started, "cancelled")
         else:
             self._raised(call, context, values[0], duration, started)
         if owner.tasks.lanes.has_effects or owner.actors.effects:
             owner.carry_out()
 
     def _raised(self, call: Call, context: Any, value: Any, duration: float, started: float) -> None:
-        wanted = call.retry_exceptions if call.retries else False
+        wanted = call.retry_exceptions if call.retries and not call.cancelled else False
         if type(wanted) is tuple and wanted:
             # Unpickling the user's exception may run user code: without the lock, and not on a thread that polls.
             self._unjudged.append((call, context, value, duration, started))
@@ -241,16 +247,27 @@ class Calls:
         self, call: Call, context: Any, value: Any, duration: float, started: float, retry: bool
     ) -> None:
         owner = self.owner
-        owner.feed.append(
-            (events.TASK_FINISHED, time.time(), owner.process, call.sequence, "retried" if retry else "failed", started,
-             duration * 1e-6, context.process, "")
-        )  # fmt: skip
-        if retry and call.charge():
+        if not (retry and not call.cancelled and call.charge()):
+            self._ended(call, context, value, duration, started, "failed")
+        else:
+            owner.feed.append(
+                (events.TASK_FINISHED, time.time(), owner.process, call.sequence, "retried", started, duration * 1e-6,
+                 context.process, "")
+            )  # fmt: skip
             if type(context.machine) is Lane:
                 owner.tasks.lanes.again(call)
             else:
                 context.machine.again(call)
-            return
+
+    def _ended(
+        self, call: Call, context: Any, value: Any, duration: float, started: float, state: str
+    ) -> None:
+        """It ran, and there will be no value."""
+        owner = self.owner
+        owner.feed.append(
+            (events.TASK_FINISHED, time.time(), owner.process, call.sequence, state, started, duration * 1e-6,
+             context.process, "")
+        )  # fmt: skip
         call.ended = True
         self.under_way.pop(call.sequence, None)
         owner.failures += 1

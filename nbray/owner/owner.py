@@ -34,6 +34,7 @@ from nbray.exceptions import (
 )
 from nbray.owner.actors import Actors
 from nbray.owner.calls import Calls
+from nbray.owner.cancelling import Cancelling
 from nbray.owner.guards import Garbage, Guard
 from nbray.owner.lineage import Lineages
 from nbray.owner.peers import Peers
@@ -45,8 +46,6 @@ _ready = attrgetter("ready")
 _failed = attrgetter("failed")
 _value = attrgetter("value")
 
-#: Returns of one call have consecutive sequence numbers, so calls are this far apart.
-STRIDE = 1 << 20
 #: Seconds a blocked ``get`` of a task waits before it lends its slot.
 GRACE = 0.002
 
@@ -111,9 +110,10 @@ class Owner:
         # Of the driver for which this process works; an executor learns them from who attaches to it.
         self.job = b""
         self.namespace = ""
-        self.sequences = itertools.count(STRIDE, STRIDE)
         self.lineages = Lineages(self)
+        self.sequences = itertools.count(m.STRIDE, m.STRIDE)
         self.calls = Calls(self)
+        self.cancelling = Cancelling(self)
         self.tasks = Tasks(self)
         self.actors = Actors(self)
         self.peers = Peers(self)
@@ -232,8 +232,8 @@ class Owner:
             return self.lead.run_until(done, deadline)
         if self.lead.run_until(done, grace):
             return True
-        self.on_block()
         try:
+            self.on_block()
             return self.lead.run_until(done, deadline)
         finally:
             assert self.on_unblock is not None
@@ -395,6 +395,7 @@ class Owner:
         with self.lock:
             if self.closed:
                 return
+            self.cancelling.tick(now)
             self.tasks.tick(now)
             self.actors.tick(now)
             self.peers.tick()

@@ -57,9 +57,10 @@ class Tasks:
                 options.max_retries, options.retry_exceptions,
             )  # fmt: skip
             owner.calls.under_way[sequence] = call
+            call.parent = owner.parent_task()
             owner.feed.append(
                 (events.TASK_SUBMITTED, time.time(), process, sequence, options.name or function.name, "task", b"",
-                 owner.parent_task(), tuple([e.id for _, e in slots]) if slots else (), returns)
+                 call.parent, tuple([e.id for _, e in slots]) if slots else (), returns)
             )  # fmt: skip
             if slots:
                 owner.calls.depend(call)
@@ -87,6 +88,10 @@ class Tasks:
                 self._give(effect[1])
             elif what == lane_effects.RECALL:
                 effect[1].peer.send((m.RECALL, effect[2]))
+            elif what == lane_effects.CANCELLED:
+                owner.cancelling.ended(effect[1])
+            elif what == lane_effects.INTERRUPT:
+                owner.cancelling.interrupt(effect[1], effect[2])
             else:
                 self._crashed(effect[1], effect[2])
 
@@ -148,6 +153,16 @@ class Tasks:
         owner.peers.process_gone(lane.peer.context.process, alive=True)
         lane.peer.close()
         owner.send_up(("give", lane.lease))
+
+    def abandon(self, lane: Lane) -> None:
+        """The lane's executor does not react. It is killed; what waited behind its call runs elsewhere."""
+        owner = self.owner
+        self._lane_of.pop(lane.lease, None)
+        self.lanes.lost(lane)
+        owner.process_down("lane", lane.peer, "killed")
+        owner.peers.process_gone(lane.peer.context.process, alive=True)
+        lane.peer.close()
+        owner.send_up(("abandon", lane.lease))
 
     def _crashed(self, call: Call, lane: Lane) -> None:
         """Its executor ended while it may have run. Placement will say how."""

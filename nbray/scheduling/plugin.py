@@ -212,6 +212,9 @@ class PlacementPlugin(SchedulerPlugin):
     def _op_give(self, process: ProcessId, lease: LeaseId) -> None:
         self.placement.give(process, lease)
 
+    def _op_abandon(self, process: ProcessId, lease: LeaseId) -> None:
+        self.placement.give(process, lease, kill=True)
+
     def _op_lend(self, process: ProcessId, lease: LeaseId) -> None:
         self.placement.lend(process, lease)
 

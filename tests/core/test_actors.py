@@ -9,7 +9,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from nbray.core.actors import ALIVE, CONNECT, DEAD, FAIL, LIMBO, PENDING, RESTARTING, SEND, ActorCalls
+from nbray.core.actors import (
+    ALIVE,
+    CANCELLED,
+    CONNECT,
+    DEAD,
+    FAIL,
+    INTERRUPT,
+    LIMBO,
+    PENDING,
+    RESTARTING,
+    SEND,
+    ActorCalls,
+)
 from nbray.core.calls import Call, Function
 from nbray.core.ids import Address
 from nbray.core.messages import Loss
@@ -28,6 +40,8 @@ class Caller:
         self.sequence = 0
         self.sent: list[Call] = []
         self.failed: list[tuple[Call, bool, Any]] = []
+        self.cancelled: list[Call] = []
+        self.told: list[Call] = []
         self.peers: list[object] = []
 
     def call(self, *, retries: int = 0, missing: int = 0) -> Call:
@@ -54,6 +68,10 @@ class Caller:
         self.machine.pump()
         self.settle()
 
+    def cancel(self, call: Call) -> None:
+        self.machine.cancel(call)
+        self.settle()
+
     def changed(self, state: str, epoch: int, reason: Loss | None = None) -> None:
         self.machine.changed(state, epoch, HERE if state == ALIVE else None, reason)
         self.settle()
@@ -72,10 +90,21 @@ class Caller:
             elif what == SEND:
                 assert self.machine.peer is not None, "sent without a connection"
                 self.sent += rest[1]
+            elif what == INTERRUPT:
+                assert self.machine.peer is not None
+                self.told.append(rest[1])
+            elif what == CANCELLED:
+                (call,) = rest
+                assert not call.ended
+                call.ended = True
+                self.cancelled.append(call)
+                self.machine.pump()
+                self.settle()
             else:
                 assert what == FAIL
                 call, dead, reason = rest
                 assert not call.ended
+                assert not call.cancelled or call not in self.sent
                 call.ended = True
                 self.failed.append((call, dead, reason))
         self.machine.validate()
@@ -300,6 +329,43 @@ def test_news_of_a_later_incarnation_alone_settles_the_earlier(alive: Caller) ->
     assert alive.machine.epoch == 3
 
 
+# -- cancelling -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_cancelled_call_in_the_queue_releases_those_behind_it(alive: Caller) -> None:
+    first, second = alive.submit(missing=1), alive.submit()
+    alive.cancel(first)
+    assert alive.cancelled == [first]
+    assert alive.sent == [second]
+
+
+def test_of_a_cancelled_call_that_was_sent_the_actor_is_told_once(alive: Caller) -> None:
+    call = alive.submit()
+    alive.cancel(call)
+    alive.cancel(call)
+    assert alive.told == [call]
+    assert not alive.cancelled
+
+
+def test_a_cancelled_call_does_not_go_to_the_next_incarnation(alive: Caller) -> None:
+    call, other = alive.submit(retries=3), alive.submit(retries=3)
+    alive.cancel(call)
+    alive.changed(RESTARTING, 1, CRASH)
+    assert alive.cancelled == [call]
+    alive.changed(ALIVE, 1)
+    assert alive.sent == [call, other, other]
+
+
+def test_a_call_cancelled_while_the_connection_is_broken_ends_with_placements_word(alive: Caller) -> None:
+    call = alive.submit(retries=3)
+    alive.broke()
+    alive.cancel(call)
+    assert not alive.told
+    alive.changed(ALIVE, 0)
+    assert alive.cancelled == [call]
+    assert alive.sent == [call]
+
+
 # -- against a model -------------------------------------------------------------------------------------------------------------
 
 
@@ -344,10 +410,21 @@ class ActorAgainstTheModel(RuleBasedStateMachine):
             self.settle()
 
     @rule(n=ANY)
-    def cancel(self, n: int) -> None:
+    def end(self, n: int) -> None:
+        """An argument failed, or a cancelled call was given up."""
         alive = [call for call in self.calls if not call.ended]
         if alive:
             self.caller.ended(alive[n % len(alive)])
+            self.settle()
+
+    @rule(n=ANY)
+    def cancel(self, n: int) -> None:
+        alive = [call for call in self.calls if not call.ended]
+        if alive:
+            call = alive[n % len(alive)]
+            waits = call in self.caller.machine.queue
+            self.caller.cancel(call)
+            assert call.ended == waits, "in the queue it ends at once, elsewhere when the actor has answered"
             self.settle()
 
     @precondition(lambda self: self.state in (PENDING, RESTARTING))
@@ -403,7 +480,7 @@ class ActorAgainstTheModel(RuleBasedStateMachine):
         found = machine.finished(call.sequence, 10.0, peer)
         if found is not None and not found.ended:
             assert call not in self.answered
-            if again and call.charge():
+            if again and not call.cancelled and call.charge():
                 machine.again(call)
             else:
                 self.answered.add(call)

@@ -12,8 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from nbray.core.calls import Call, Function
 from nbray.core.lanes import (
+    CANCELLED,
     CRASHED,
     GIVE,
+    INTERRUPT,
     LINGER,
     MOST,
     MOST_FREE_LANES,
@@ -25,6 +27,7 @@ from nbray.core.lanes import (
     Lane,
     Lanes,
 )
+from nbray.core.ready import Ready
 
 SPEC: Any = ((("CPU", 10_000),), ())
 OTHER: Any = ((("CPU", 20_000),), ())
@@ -50,13 +53,17 @@ class Owner:
         self.leases = 0
         self.effects: list[tuple[Any, ...]] = []
 
-    def call(self, of: Function, *, retries: int = 0, spec: Any = None) -> Call:
+    def call(self, of: Function, *, retries: int = 0, spec: Any = None, priority: int = 0) -> Call:
         self.sequence += 1
         pool = self.lanes.pool(self.spec if spec is None else spec)
-        return Call(self.sequence, of, b"", (), [], (), None, pool, retries, False)
+        call = Call(self.sequence, of, b"", (), [], (), None, pool, retries, False)
+        call.priority = priority
+        return call
 
-    def submit(self, of: Function, n: int = 1, *, retries: int = 0, spec: Any = None) -> list[Call]:
-        calls = [self.call(of, retries=retries, spec=spec) for _ in range(n)]
+    def submit(
+        self, of: Function, n: int = 1, *, retries: int = 0, spec: Any = None, priority: int = 0
+    ) -> list[Call]:
+        calls = [self.call(of, retries=retries, spec=spec, priority=priority) for _ in range(n)]
         for call in calls:
             self.lanes.submit(call)
         self.settle()
@@ -77,8 +84,17 @@ class Owner:
             assert self.lanes.finished(lane, call.sequence, duration, self.now) is call
         self.settle()
 
+    def cancel(self, call: Call) -> None:
+        self.lanes.cancel(call)
+        self.settle()
+
     def settle(self) -> None:
-        self.effects += self.lanes.take_effects()
+        effects = self.lanes.take_effects()
+        for effect in effects:
+            if effect[0] == CANCELLED:
+                effect[1].ended = True
+                self.lanes.withdraw(effect[1])
+        self.effects += effects + self.lanes.take_effects()
         self.lanes.validate()
 
     def took(self, kind: str) -> list[tuple[Any, ...]]:
@@ -618,6 +634,106 @@ def test_a_lane_that_comes_when_it_is_needed_no_more_repays_what_is_owed(owner: 
     assert owner.took(GIVE) == [(lane,)]
 
 
+# -- cancelling --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_cancelled_call_in_the_queue_is_never_sent(owner: Owner) -> None:
+    lane = owner.grant()
+    first, second, third = owner.submit(function(), 3)
+    owner.took(SEND)
+    owner.cancel(second)
+    assert owner.took(CANCELLED) == [(second,)]
+    owner.finish(lane)
+    assert owner.took(SEND) == [(lane, [third])]
+
+
+def test_of_a_cancelled_call_that_was_sent_the_executor_is_told_once(owner: Owner) -> None:
+    lane = owner.grant()
+    (call,) = owner.submit(function())
+    owner.cancel(call)
+    owner.cancel(call)
+    assert owner.took(INTERRUPT) == [(lane, call)]
+    assert owner.took(CANCELLED) == []
+
+
+def test_a_cancelled_call_that_comes_back_ends(owner: Owner) -> None:
+    lane = owner.grant()
+    owner.submit(function())
+    first, second = owner.submit(function(100.0), 2)
+    owner.finish(lane)
+    owner.cancel(second)
+    owner.lanes.returned(lane, (second.sequence,), True, owner.now)
+    assert owner.took(CANCELLED) == [(second,)]
+
+
+def test_a_cancelled_call_does_not_run_again_after_a_crash_and_is_not_said_to_have_crashed(
+    owner: Owner,
+) -> None:
+    lane = owner.grant()
+    (call,) = owner.submit(function(), retries=3)
+    owner.cancel(call)
+    owner.lanes.lost(lane)
+    assert owner.took(CANCELLED) == [(call,)]
+    assert owner.took(CRASHED) == []
+    assert call.retries == 3
+
+
+def test_a_cancelled_call_whose_argument_is_pending_ends(owner: Owner) -> None:
+    call = owner.call(function())
+    owner.cancel(call)
+    assert owner.took(CANCELLED) == [(call,)]
+
+
+def test_when_all_that_waits_is_cancelled_nothing_is_wanted(owner: Owner) -> None:
+    for call in owner.submit(function(), 10):
+        owner.cancel(call)
+    assert owner.took(WANT)[-1] == (SPEC, 0)
+
+
+# -- priorities --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_highest_priority_goes_first_and_within_one_the_order_is_kept(owner: Owner) -> None:
+    lane = owner.grant()
+    owner.submit(function())
+    owner.took(SEND)
+    submitted = [owner.submit(function(), priority=priority)[0] for priority in (0, 1, -1, 0, 5, 1)]
+    for _ in range(len(submitted)):
+        owner.finish(lane)
+    zero, one, less, zero2, five, one2 = submitted
+    assert [call for _, calls in owner.took(SEND) for call in calls] == [five, one, one2, zero, zero2, less]
+
+
+def test_a_call_that_runs_again_stays_behind_higher_priorities(owner: Owner) -> None:
+    lane = owner.grant()
+    first, second = owner.submit(function(), 2)
+    (high,) = owner.submit(function(), priority=1)
+    owner.finish(lane)
+    owner.lanes.again(first)
+    owner.finish(lane)
+    owner.finish(lane)
+    assert [call for _, calls in owner.took(SEND) for call in calls] == [first, high, first, second]
+
+
+def test_withdrawn_calls_of_any_priority_are_forgotten_when_they_are_many() -> None:
+    ready = Ready()
+    calls = [Call(n, function(), b"", (), [], (), None, None, 0, False) for n in range(400)]
+    for n, call in enumerate(calls):
+        call.priority = n % 3
+        ready.append(call)
+    for call in calls[:-1]:
+        call.ended = True
+        ready.withdraw(call)
+    assert len(ready) == 1
+    held = sum(any(call is referrer for referrer in ready._first) for call in calls)
+    held += sum(len(level) for level in ready._others.values())
+    assert held < 100
+    assert ready.head() is calls[-1]
+    ready.take()
+    assert ready.head() is None
+    assert not ready
+
+
 # -- against a model -----------------------------------------------------------------------------------------------------------
 
 
@@ -653,7 +769,11 @@ class LanesAgainstTheModel(RuleBasedStateMachine):
     ANY = st.integers(0, 1_000)
 
     def settle(self) -> None:
-        for effect in self.machine.take_effects():
+        while effects := self.machine.take_effects():
+            self.carry_out(effects)
+
+    def carry_out(self, effects: list[tuple[Any, ...]]) -> None:
+        for effect in effects:
             if effect[0] == SEND:
                 _, lane, batch = effect
                 assert batch
@@ -669,11 +789,18 @@ class LanesAgainstTheModel(RuleBasedStateMachine):
                 assert not any(kind == "calls" for kind, _ in gone.inbox)
             elif effect[0] == CRASHED:
                 _, call, _ = effect
+                assert not call.cancelled
                 if call.charge():
                     self.machine.again(call)
-                    self.settle()
                 else:
                     self.end(call, "crashed")
+            elif effect[0] == CANCELLED:
+                call = effect[1]
+                assert not any(call in e.queue or call is e.running for e in self.executors.values())
+                self.end(call, "cancelled")
+                self.machine.withdraw(call)
+            elif effect[0] == INTERRUPT:
+                self.executors[effect[1]].inbox.append(("cancel", effect[2]))
             else:
                 assert effect[0] == WANT
                 self.wanted[effect[1]] = effect[2]
@@ -704,6 +831,7 @@ class LanesAgainstTheModel(RuleBasedStateMachine):
                 retries,
                 False,
             )
+            call.priority = (0, 0, 1, -1)[of]
             self.calls.append(call)
             self.limits[call] = retries
             self.runs[call] = 0
@@ -714,8 +842,16 @@ class LanesAgainstTheModel(RuleBasedStateMachine):
     def cancel(self, n: int) -> None:
         alive = [call for call in self.calls if call not in self.outcome]
         if alive:
+            self.machine.cancel(alive[n % len(alive)])
+            self.settle()
+
+    @rule(n=ANY)
+    def give_up(self, n: int) -> None:
+        """Somebody ends a call wherever it is: one that does not react, or all of them at the end of the session."""
+        alive = [call for call in self.calls if call not in self.outcome]
+        if alive:
             call = alive[n % len(alive)]
-            self.end(call, "cancelled")
+            self.end(call, "given up")
             if n % 2:
                 self.machine.withdraw(call)
             self.settle()
@@ -761,6 +897,10 @@ class LanesAgainstTheModel(RuleBasedStateMachine):
         kind, what = executor.inbox.popleft()
         if kind == "calls":
             executor.queue.extend(what)
+        elif kind == "cancel":
+            if what in executor.queue:
+                executor.queue.remove(what)
+                executor.outbox.append(("result", what, 0.0))
         else:
             back = [executor.queue.pop() for _ in range(min(what, len(executor.queue)))]
             executor.outbox.append(("returned", tuple(c.sequence for c in reversed(back)), executor.blocked))
@@ -770,6 +910,7 @@ class LanesAgainstTheModel(RuleBasedStateMachine):
         found = self.pick(n, lambda e: e.running is None and e.queue)
         if found is not None:
             found[1].running = call = found[1].queue.popleft()
+            assert self.outcome.get(call) != "cancelled", "it was said not to run"
             self.runs[call] += 1
 
     @rule(n=ANY, duration=DURATIONS)
@@ -806,10 +947,12 @@ class LanesAgainstTheModel(RuleBasedStateMachine):
         what, *fields = executor.outbox.popleft()
         if what == "result":
             call, duration = fields
-            assert next(iter(lane.calls)) == call.sequence, "answers come in the order of sending"
+            assert call.cancelled or next(c for c in lane.calls.values() if not c.cancelled) is call, (
+                "answers come in the order of sending, but for those of calls that were cancelled in the queue"
+            )
             assert self.machine.finished(lane, call.sequence, duration, self.now) is call
             if not call.ended:
-                self.end(call, "finished")
+                self.end(call, "cancelled" if call.cancelled and not self.runs[call] else "finished")
         elif what == "returned":
             self.machine.returned(lane, fields[0], fields[1], self.now)
         else:
@@ -883,7 +1026,7 @@ class LanesAgainstTheModel(RuleBasedStateMachine):
                     kind, what = executor.inbox.popleft()
                     if kind == "calls":
                         executor.queue.extend(what)
-                    else:
+                    elif kind == "recall":
                         executor.outbox.append(("returned", (), False))
                     busy = True
                 if executor.running is None and executor.queue:
