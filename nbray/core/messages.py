@@ -34,6 +34,7 @@ EVENTS = 15       # [raw event, ...] for the driver's feed
 PULL = 16         # request number, object id, file name, offset, length: send me that range of the file
 CHUNK = 17        # request number, offset, bytes, total: the answer to a PULL (total = -1: no such object)
 FREE = 18         # [(object id, file name), ...]: the owner gave these up, remove files and copies
+ADOPT = 20        # [(object id, file name), ...]: their owner died, the sender gives them up in its place (to their node agent)
 COPIED = 19       # object id, node id, serve address: that node made itself a copy (to the object's owner)
 CANCEL_OBJECT = 20  # object id, force, recursive: cancel the call that makes it (to the object's owner)
 
@@ -46,7 +47,6 @@ HOSTED = 44       # actor id, epoch, None or pickled failure: __init__ has ended
 UP = 45           # message for placement from the owner in this executor
 DOWN = 46         # message from placement for the owner in this executor
 RETIRE = 47       # finish what is queued, leave once nobody needs what you own
-ADOPT = 48        # object id, file name, size: account for a segment that this process made
 LEAVING = 49      # reason: this process ends itself on purpose (exit_actor), its exit is no crash
 
 # --- uplink: owner -> placement ("op", fields...) -----------------------------------------------------------------

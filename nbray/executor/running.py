@@ -193,7 +193,7 @@ class Runner:
             self.acknowledged(requests)
         with owner.lock:
             return tuple(
-                (oid, address, value, True) if oid in held and value is None else (oid, address, value, hold)
+                (oid, address, value, hold or (oid in held and type(value) is not bytes))
                 for oid, address, value, hold in owner.export(entries, receiver.process)
             )
 

@@ -48,6 +48,8 @@ __all__ = ["Node", "NodeConfig", "StartError"]
 
 logger = logging.getLogger("nbray.node")
 
+#: Seconds that processes have to say which objects of a dead owner they take over.
+_HEIRS = 30.0
 #: Seconds that the second witness of an executor's end has after the first.
 _GRACE = 0.5
 #: Seconds from the wish for an executor until it must be ready.
@@ -375,6 +377,8 @@ class Node:
             self._server.asked(connection, message)
         elif message[0] == messages.FREE:
             self._server.freed(connection, message)
+        elif message[0] == messages.ADOPT:
+            self._server.adopted(message)
 
     def _is_ready(self, connection: Connection, message: Message) -> None:
         _, number, pid, address = message
@@ -456,6 +460,12 @@ class Node:
             except OSError:
                 pass
         self._report(executor, executor.loss(tail))
+        assert self._loop is not None
+        self._loop.call_later(_HEIRS, self._remove_heirless, executor.process)
+
+    def _remove_heirless(self, process: bytes) -> None:
+        if self._closed is None and self._server is not None:
+            self._server.remove_heirless(process)
 
     def _forget(self, executor: Record) -> None:
         self._executors.pop(executor.number, None)

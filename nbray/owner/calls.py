@@ -203,6 +203,8 @@ class Calls:
                 else:
                     large = large or value[0] == m.SHARED
                     value, guard = owner.import_value(value, own=True)
+                    if guard is not None and guard.contained:
+                        owner.inheritance.expect(guard.contained, context.process)
                     owner.complete(entry, value, guard)
             if large:
                 owner.lineages.keep(call)

@@ -25,6 +25,7 @@ from nbray.channel.leader import Leadership
 from nbray.channel.reactor import Reactor
 from nbray.core import messages as m
 from nbray.core.ids import Address, ObjectId, ProcessId, object_id
+from nbray.core.lineage import place_of
 from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Completer, Entry, Holds, refs_in, with_refs
 from nbray.exceptions import (
@@ -36,6 +37,7 @@ from nbray.owner.actors import Actors
 from nbray.owner.calls import Calls
 from nbray.owner.cancelling import Cancelling
 from nbray.owner.guards import Garbage, Guard
+from nbray.owner.inheritance import Inheritance
 from nbray.owner.lineage import Lineages
 from nbray.owner.peers import Peers
 from nbray.owner.tasks import Tasks
@@ -112,6 +114,7 @@ class Owner:
         self.namespace = ""
         self.lineages = Lineages(self)
         self.sequences = itertools.count(m.STRIDE, m.STRIDE)
+        self.inheritance = Inheritance(self)
         self.calls = Calls(self)
         self.cancelling = Cancelling(self)
         self.tasks = Tasks(self)
@@ -289,11 +292,14 @@ class Owner:
             value = entry.value
             if type(value) is bytes and len(value) <= 4096:
                 refs.append((oid, tuple(entry.owner or self.address), value, False))
-            elif entry.owner is None:
-                self.holds.add(entry, receiver)
-                refs.append((oid, tuple(self.address), None, True))
             else:
-                refs.append((oid, tuple(entry.owner), None, False))
+                # Where a large value lies travels with the ref, so it can be read when its owner is gone.
+                place = value if place_of(value) is not None and not contained(entry) else None
+                if entry.owner is None:
+                    self.holds.add(entry, receiver)
+                    refs.append((oid, tuple(self.address), place, True))
+                else:
+                    refs.append((oid, tuple(entry.owner), place, False))
         return tuple(refs)
 
     def export_value(self, entry: Entry, receiver: bytes) -> WireValue:

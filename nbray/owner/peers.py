@@ -136,13 +136,13 @@ class Peers:
     def process_gone(self, process: bytes, alive: bool = False) -> None:
         """Its holds go. ``alive``: we only let go of it, so its holds stay until placement says that it died."""
         owner = self.owner
-        if alive:
-            if owner.holds.has(process):
-                owner.send_up(("watch_process", process))
-        else:
+        if not alive:
             owner.holds.holder_gone(process)
+        if (alive and owner.holds.has(process)) or owner.inheritance.expects(process):
+            owner.send_up(("watch_process", process))
 
     def _owner_died(self, process: bytes) -> None:
+        self.owner.inheritance.owner_died(process)
         orphans = [e for e in list(self.owner.canonical.values()) if e.owner_id == process and not e.ready]
         for entry in orphans:
             error = OwnerDiedError(
@@ -254,7 +254,8 @@ class Peers:
                 owner.completions += 1
                 owner.complete(entry, value)
                 owner.carry_out()  # calls may have waited for it
-            return entry
+            if place_of(value) is None:
+                return entry  # all of it is here, so its owner need not keep it for us
         if entry.guard is None:
             entry.guard = Guard()
         hold = entry.guard.hold

@@ -12,6 +12,7 @@ class StoreServer:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._outgoing: dict[tuple[Connection, int], Outgoing] = {}
+        self._adopted: set[str] = set()
 
     def asked(self, connection: Connection, message: Message) -> None:
         """PULL: one more range of a file."""
@@ -25,6 +26,18 @@ class StoreServer:
             connection.send(answer)
         if transfer.finished:
             del self._outgoing[key]
+
+    def adopted(self, message: Message) -> None:
+        """ADOPT: somebody gives these objects up in their dead owner's place."""
+        self._adopted.update(name for _, name in message[1])
+
+    def remove_heirless(self, process: bytes) -> None:
+        """An owner of this node died a while ago: what nobody has taken over goes."""
+        for name in self._store.left_by(process):
+            if name in self._adopted:
+                self._adopted.discard(name)
+            else:
+                self._store.drop(name)
 
     def freed(self, connection: Connection, message: Message) -> None:
         """FREE: the owner gave these objects up."""

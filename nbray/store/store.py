@@ -176,6 +176,16 @@ class Store:
             path_on_disk(self.directory, name)
         )
 
+    def left_by(self, process: bytes) -> list[str]:
+        """The names of the objects that are or were owned by that process."""
+        prefix = process.hex()
+        return [
+            name
+            for directory in (self.directory, self._disk)
+            for name in os.listdir(directory)
+            if name.startswith(prefix) and not name.endswith(_PART)
+        ]
+
     def drop(self, name: str) -> bool:
         """The object in that file was given up: the file waits to be written again, or goes. False if there is none."""
         self._check_fork()

@@ -167,7 +167,7 @@ def test_the_copy_of_an_argument_goes_when_the_object_goes(cluster, tmp_path):
 
         from nbray import _runtime
 
-        return os.listdir(_runtime.current().owner.values.store_dir)
+        return os.listdir(_runtime.current().owner.values.store.directory)
 
     look = here(files, "right")
     assert ray.get(here(total, "right").remote(ref)) == SIZE
