@@ -82,8 +82,8 @@ def test_its_file_goes_with_the_last_ref_here():
     ref, pid = nbray.get(putter.remote())
     before = files()
     ended(pid)
-    inheritance = _runtime.current().owner.inheritance
-    until(lambda: not inheritance.expects(ref.owner_id))
+    inheritance, owner = _runtime.current().owner.inheritance, ref.owner_id
+    until(lambda: not inheritance.expects(owner))
     assert files() == before
     del ref
     until(lambda: len(files()) < len(before))
