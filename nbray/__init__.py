@@ -22,6 +22,7 @@ from nbray._api import (
     timeline,
     wait,
 )
+from nbray._as_ray import as_ray
 from nbray._object_ref import ObjectRef
 from nbray._remote_function import remote
 from nbray.runtime_context import get_runtime_context
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ObjectRef",
     "actor",
+    "as_ray",
     "available_resources",
     "cancel",
     "cluster_resources",
@@ -52,10 +54,16 @@ __all__ = [
 ]
 
 
+#: Modules that are imported when they are first used: most programs do without.
+_MODULES = frozenset(("remote_function", "util"))
+
+
 def __getattr__(name: str) -> Any:
-    if name == "util":  # most programs do without, and an import of nbray should cost them nothing more
-        return importlib.import_module("nbray.util")
-    raise AttributeError(f"module 'nbray' has no attribute {name!r}")
+    if name in _MODULES:
+        return importlib.import_module(f"nbray.{name}")
+    raise AttributeError(
+        f"module 'nbray' has no attribute {name!r}; its README lists which of Ray's names it has", name=name
+    )
 
 
 def load_ipython_extension(ipython: Any) -> None:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, overload
 
-from nbray import _runtime
+from nbray import _as_ray, _runtime
 from nbray._actor_handle import ActorHandle
 from nbray._context import Context
 from nbray._object_ref import ObjectRef
@@ -254,7 +254,7 @@ def init(
         resources=resources,
         labels=labels,
         namespace=namespace,
-        env_vars=dict(environment),
+        env_vars={**_as_ray.environment(), **dict(environment)},
         log_to_driver=bool(log_to_driver),
         object_store_memory=object_store_memory,
     )

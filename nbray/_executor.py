@@ -9,11 +9,12 @@ import asyncio  # noqa: F401 (async actors)
 from typing import NoReturn
 
 import nbray  # noqa: F401 (what user code imports first)
-from nbray import _runtime
+from nbray import _as_ray, _runtime
 from nbray.executor import actor_host, main  # noqa: F401
 from nbray.executor.boot import Boot
 
 
 def run(boot: Boot) -> NoReturn:
     """Be an executor until the end of the process."""
+    _as_ray.install()
     main.run(boot, _runtime.entry_type(), _runtime.become_executor)

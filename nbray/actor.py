@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NoReturn
 
 from nbray import _runtime
-from nbray._actor_handle import ActorClass, ActorHandle, ActorMethod
+from nbray._actor_handle import ActorClass, ActorHandle, ActorMethod, method
 from nbray.executor.actor_methods import ActorExit
 
-__all__ = ["ActorClass", "ActorHandle", "ActorMethod", "exit_actor"]
+__all__ = ["ActorClass", "ActorHandle", "ActorMethod", "exit_actor", "method"]
 
 
 def exit_actor() -> NoReturn:

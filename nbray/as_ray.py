@@ -1,0 +1,15 @@
+"""``python -m nbray.as_ray SCRIPT ARGUMENTS...`` runs a program written for Ray on nbray, unchanged."""
+
+from __future__ import annotations
+
+import sys
+
+from nbray._as_ray import as_ray, run
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python -m nbray.as_ray SCRIPT ARGUMENTS...")
+    run(sys.argv[1], sys.argv[2:])
+else:
+    # ``nbray.as_ray`` is the function, also after this module was imported.
+    sys.modules[__name__] = as_ray  # type: ignore[assignment]

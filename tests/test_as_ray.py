@@ -1,0 +1,105 @@
+"""nbray under the name ray."""
+
+import subprocess
+import sys
+
+import pytest
+
+import nbray
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False, **options
+    )
+
+
+@pytest.fixture
+def program(tmp_path):
+    def write(text):
+        path = tmp_path / "program.py"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_a_program_runs_unchanged_with_its_tasks(program):
+    path = program(
+        "import sys, ray\n"
+        "from ray.util.queue import Queue\n"
+        "@ray.remote\n"
+        "def task():\n"
+        "    import ray\n"
+        "    from ray.util import ActorPool\n"
+        "    return ray.get(ray.put(ActorPool.__module__))\n"
+        "ray.init(num_cpus=1)\n"
+        "print(ray.get(task.remote()), Queue.__module__, sys.argv[1:], __name__)\n"
+    )
+    finished = run("-m", "nbray.as_ray", path, "--flag", "value")
+    assert finished.stdout == "nbray.util.actor_pool nbray.util.queue ['--flag', 'value'] __main__\n", (
+        finished.stderr
+    )
+
+
+def test_an_error_shows_the_programs_line_and_is_its_exit_code(program):
+    finished = run("-m", "nbray.as_ray", program("import ray\n\n1 / 0\n"))
+    assert finished.returncode == 1
+    assert 'program.py", line 3' in finished.stderr
+    assert run("-m", "nbray.as_ray", program("raise SystemExit(5)")).returncode == 5
+
+
+def test_modules_beside_the_program_are_found(program, tmp_path):
+    (tmp_path / "beside.py").write_text("import ray\nname = ray.__name__\n")
+    assert run("-m", "nbray.as_ray", program("import beside; print(beside.name)")).stdout == "nbray\n"
+
+
+def test_what_is_missing_is_named():
+    finished = run(
+        "-c",
+        "import nbray; nbray.as_ray(); nbray.as_ray()\n"
+        "import ray, ray.util.queue\n"
+        "assert ray is nbray and ray.util.queue.__spec__.name == 'nbray.util.queue'\n"
+        "for what in ('import ray.data', 'from ray import tune', 'ray.no_such_name', 'import ray.util.nothing'):\n"
+        "    try: exec(what)\n"
+        "    except (ImportError, AttributeError) as error: print(error)\n",
+    )
+    told = finished.stdout.splitlines()
+    assert len(told) == 4, finished.stderr
+    for line, name in zip(told, ("ray.data", "tune", "no_such_name", "ray.util.nothing"), strict=True):
+        assert name in line
+
+
+def test_it_comes_before_ray_and_before_a_session():
+    ray_first = (
+        "import sys, types; sys.modules['ray'] = types.ModuleType('ray'); import nbray; nbray.as_ray()"
+    )
+    assert "imported already" in run("-c", ray_first).stderr
+    session_first = "import nbray; nbray.init(num_cpus=1); nbray.as_ray()"
+    assert "before init" in run("-c", session_first).stderr
+
+
+def test_without_it_ray_is_ray():
+    finished = run("-c", "import nbray, sys; print('ray' in sys.modules, len(sys.meta_path))")
+    plain = run("-c", "import sys; print(len(sys.meta_path))")
+    assert finished.stdout.split()[0] == "False"
+    assert finished.stdout.split()[1] == plain.stdout.strip()
+
+
+def test_the_function_is_the_function_whatever_was_imported():
+    import nbray.as_ray  # the module for ``python -m``
+
+    assert callable(nbray.as_ray)
+    assert nbray.as_ray.__name__ == "as_ray"
+
+
+def test_usage_is_told():
+    assert "usage" in run("-m", "nbray.as_ray").stderr
+
+
+def test_ray_modules_of_types_are_here():
+    from nbray.actor import ActorHandle
+    from nbray.remote_function import RemoteFunction
+
+    assert isinstance(nbray.remote(lambda: 1), RemoteFunction)
+    assert nbray.actor.ActorHandle is ActorHandle
