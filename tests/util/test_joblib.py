@@ -5,7 +5,7 @@ import os
 import joblib
 import numpy as np
 import pytest
-from gates import Gate
+from gates import Gate, until
 
 import nbray
 from nbray.util.joblib import register_ray
@@ -55,6 +55,21 @@ def test_a_failure_is_raised_and_the_backend_goes_on():
         with pytest.raises(ValueError):
             joblib.Parallel()(joblib.delayed(fail)(n) for n in range(10))
         assert joblib.Parallel()(joblib.delayed(fail)(n) for n in range(3)) == [0, 1, 2]
+
+
+def test_a_failure_cancels_what_is_under_way(tmp_path):
+    gate = Gate(tmp_path)
+
+    def stand_or_fail(n):
+        if n == 0:
+            gate.until_came()
+            raise ValueError(n)
+        gate.wait()
+
+    before = nbray.feed().end
+    with joblib.parallel_config("ray"), pytest.raises(ValueError):
+        joblib.Parallel(n_jobs=2, batch_size=1)(joblib.delayed(stand_or_fail)(n) for n in range(2))
+    until(lambda: any(getattr(each, "state", "") == "cancelled" for each in nbray.feed().since(before)[0]))
 
 
 def test_an_argument_that_calls_share_is_stored_once():

@@ -157,4 +157,6 @@ class RayBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
             self._thread.shutdown(wait=False, cancel_futures=True)
             self._thread = None
         self._stored.clear()
-        del refs
+        if nbray.is_initialized():
+            for ref in refs:
+                nbray.cancel(ref)
