@@ -23,6 +23,7 @@ from nbray._api import (
     wait,
 )
 from nbray._as_ray import as_ray
+from nbray._generator import ObjectRefGenerator
 from nbray._object_ref import ObjectRef
 from nbray._remote_function import remote
 from nbray.runtime_context import get_runtime_context
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ObjectRef",
+    "ObjectRefGenerator",
     "actor",
     "as_ray",
     "available_resources",

@@ -13,6 +13,7 @@ import cloudpickle
 
 from nbray import _runtime
 from nbray._exported import Exported, short_name
+from nbray._generator import ObjectRefGenerator
 from nbray._options import (
     DEFAULT_CALL,
     ActorOptions,
@@ -24,6 +25,7 @@ from nbray._options import (
     method_options,
 )
 from nbray._signature import Signature
+from nbray.core.messages import STREAMING
 from nbray.core.ownership import Entry
 from nbray.exceptions import ActorAlreadyExistsError
 from nbray.executor.actor_methods import ACTOR_METHODS
@@ -33,11 +35,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Method(NamedTuple):
-    """What a handle knows of one method."""
+    """What a handle knows of one method. ``streams``: it is a generator function."""
 
     signature: Signature
     options: CallOptions
     doc: str | None
+    streams: bool = False
 
 
 class Meta:
@@ -76,10 +79,13 @@ def method(*targets: Any, **options: Any) -> Any:
     """Options of one method of an actor class: ``@method(num_returns=2)``.
 
     Args:
-        num_returns: the number of refs a call answers (default 1; 0: None).
+        num_returns: the number of refs a call answers (default 1; 0: None). Of a generator: "streaming", its default, or the
+            number of its first items that are wanted.
         max_task_retries: reruns of a call that a crash interrupted (default: the actor's; -1: no end).
         retry_exceptions: also rerun when the method raises: True, or a list of exception types (default False).
         concurrency_group: one of the groups in the class's ``concurrency_groups`` (default: none of them).
+        _generator_backpressure_num_objects: of a generator: pause when so many items are yielded and not taken (default -1:
+            never). An actor that is not async takes no other call meanwhile.
 
     Raises:
         ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type.
@@ -94,6 +100,10 @@ def method(*targets: Any, **options: Any) -> Any:
     method_options(options)
 
     def annotate(function: F) -> F:
+        if options.get("num_returns") == "streaming" and not _streams(function):
+            raise ValueError(
+                f"num_returns='streaming' is for generators; {function.__qualname__} has no 'yield' in its body"
+            )
         function.__nbray_method__ = options  # type: ignore[attr-defined]
         return function
 
@@ -105,7 +115,7 @@ def method(*targets: Any, **options: Any) -> Any:
 
 
 class ActorMethod:
-    """``handle.name``: called with ``.remote()``, which answers an ``ObjectRef``.
+    """``handle.name``: called with ``.remote()``, which answers an ``ObjectRef``, or an ``ObjectRefGenerator`` for a generator.
 
     It keeps the actor alive as a handle does.
     """
@@ -135,7 +145,7 @@ class ActorMethod:
             ValueError: an unknown option or concurrency group, or a value that it cannot have. TypeError: a value of the
                 wrong type.
         """
-        wanted = call_options(options, self._options)
+        wanted = call_options(options, self._options, streams=self._meta.methods[self._name].streams)
         check_group(wanted.group, self._meta.groups, self._meta.name)
         return ActorMethod(self._actor, self._name, self._meta, wanted)
 
@@ -163,11 +173,22 @@ def _caller(
         refs = _runtime.current().call_actor(actor, name, args, kwargs, options, class_name)
         return refs[0] if single else refs or None
 
+    if options.returns == STREAMING:
+        submit = remote
+
+        def remote(*args: Any, **kwargs: Any) -> Any:
+            (stream,) = submit(*args, **kwargs)
+            return ObjectRefGenerator(stream, _runtime.current().owner.streams)
+
     remote.__name__ = name
     remote.__qualname__ = f"{class_name}.{name}"
     remote.__doc__ = known.doc
     remote.__wrapped__ = signature  # type: ignore[attr-defined]  # what ``?`` and completion show
     return remote
+
+
+def _streams(function: Any) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _methods_of(cls: type, options: Mapping[str, Any]) -> dict[str, Method]:
@@ -183,8 +204,13 @@ def _methods_of(cls: type, options: Mapping[str, Any]) -> dict[str, Method]:
             continue
         bound = not isinstance(member, staticmethod)
         signature = Signature(f"{short_name(cls)}.{name}", function, bound=bound)
-        wanted = call_options(getattr(function, "__nbray_method__", {}), base)
-        found[name] = Method(signature, wanted, function.__doc__)
+        streams = _streams(function)
+        wanted = call_options(
+            getattr(function, "__nbray_method__", {}),
+            base._replace(returns=STREAMING) if streams else base,
+            streams=streams,
+        )
+        found[name] = Method(signature, wanted, function.__doc__, streams)
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 from nbray import _as_ray, _runtime
 from nbray._actor_handle import ActorHandle
 from nbray._context import Context
+from nbray._generator import ObjectRefGenerator
 from nbray._object_ref import ObjectRef
 from nbray._options import capacities, environment_variables, unknown
 from nbray.events import Feed
@@ -17,6 +18,7 @@ from nbray.exceptions import RaySystemError
 T = TypeVar("T")
 
 _ONLY_REFS = frozenset((ObjectRef,))
+_WAITABLE = frozenset((ObjectRef, ObjectRefGenerator))
 
 #: Arguments of Ray's ``init`` about things that nbray does not have.
 _WITHOUT_EFFECT = frozenset(
@@ -60,6 +62,8 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
     if type(object_refs) is ObjectRef:
         return _runtime.current_for((object_refs,)).get([object_refs], _timeout(timeout))[0]
     if not isinstance(object_refs, list):
+        if isinstance(object_refs, ObjectRefGenerator):
+            return object_refs  # as in Ray
         raise ValueError(
             f"get() takes an ObjectRef or a list of ObjectRefs, not {type(object_refs).__name__}"
         )
@@ -108,7 +112,7 @@ def wait(
     ``ready`` has ``num_returns`` refs at most, and fewer only after the time-out. A failed task's ref is ready.
 
     Args:
-        ray_waitables: refs, each once.
+        ray_waitables: refs, each once. A generator is ready when ``next`` of it would not wait.
         num_returns: from 1 to their number.
         timeout: seconds to wait at most; 0: do not wait; None: without end.
         fetch_local: accepted for programs written for Ray; large values of other nodes come here when ``get`` asks for them.
@@ -130,8 +134,9 @@ def wait(
     if timeout is not None and timeout < 0:
         raise ValueError(f"'timeout' must be 0 or more, got {timeout}")
     # Each of these is one pass in C over what may be many thousand refs.
-    if not _ONLY_REFS.issuperset(map(type, ray_waitables)):
-        wrong = next(ref for ref in ray_waitables if type(ref) is not ObjectRef)
+    plain = _ONLY_REFS.issuperset(map(type, ray_waitables))
+    if not plain and not _WAITABLE.issuperset(map(type, ray_waitables)):
+        wrong = next(each for each in ray_waitables if type(each) not in _WAITABLE)
         raise TypeError(f"wait() takes a list of ObjectRefs; it contains {_brief(wrong)}")
     count = len(ray_waitables)
     if not count:
@@ -144,8 +149,20 @@ def wait(
         raise ValueError(
             f"'num_returns' cannot be greater than the number of ObjectRefs, {num_returns} > {count}"
         )
+    if not plain:
+        return _wait_for_some(ray_waitables, num_returns, timeout)
     runtime = _runtime.current_for(ray_waitables)
     return runtime.wait(ray_waitables, num_returns, timeout)  # type: ignore[arg-type, return-value]
+
+
+def _wait_for_some(
+    waitables: list[Any], num_returns: int, timeout: float | None
+) -> tuple[list[Any], list[Any]]:
+    """``wait`` with generators among the refs: they are ready when their next item is."""
+    entries = [each._next if type(each) is ObjectRefGenerator else each for each in waitables]
+    given = dict(zip(entries, waitables, strict=True))
+    ready, others = _runtime.current_for(entries).wait(entries, num_returns, timeout)
+    return [given[entry] for entry in ready], [given[entry] for entry in others]
 
 
 def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
@@ -162,7 +179,9 @@ def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
     _runtime.current().kill(actor._nbray_actor, no_restart)
 
 
-def cancel(ray_waitable: ObjectRef[Any], *, force: bool = False, recursive: bool = True) -> None:
+def cancel(
+    ray_waitable: ObjectRef[Any] | ObjectRefGenerator[Any], *, force: bool = False, recursive: bool = True
+) -> None:
     """Cancel the call that makes a ref's value. ``get`` of the ref, and of what depends on it, raises ``TaskCancelledError``.
 
     A call that has not started never runs. A task that runs gets a ``KeyboardInterrupt``, once: between two bytecodes, out of
@@ -173,7 +192,8 @@ def cancel(ray_waitable: ObjectRef[Any], *, force: bool = False, recursive: bool
     keeps its value; cancelling again does nothing.
 
     Args:
-        ray_waitable: a ref; one that came from another process, too.
+        ray_waitable: a ref; one that came from another process, too. A generator: its last item then raises
+            ``TaskCancelledError``.
         force: end the process that runs the task. Not for methods of actors.
         recursive: also cancel what the task has submitted, and what that has submitted, wherever it is.
 
@@ -184,6 +204,8 @@ def cancel(ray_waitable: ObjectRef[Any], *, force: bool = False, recursive: bool
         >>> ref = search.remote()
         >>> nbray.cancel(ref)
     """
+    if isinstance(ray_waitable, ObjectRefGenerator):
+        ray_waitable = ray_waitable.completed()
     if not isinstance(ray_waitable, ObjectRef):
         raise TypeError(f"cancel() takes an ObjectRef, not {_brief(ray_waitable)}; kill() ends actors")
     _runtime.current_for((ray_waitable,)).cancel(ray_waitable, bool(force), bool(recursive))

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nbray import _runtime
-from nbray.core.ids import Address
+from nbray.core.ids import Address, call_of, object_id
 from nbray.core.messages import INLINE, SHARED
 from nbray.core.ownership import Entry
 from nbray.wire.pickling import note_ref
@@ -60,10 +60,7 @@ class ObjectRef(Entry, Generic[T_co]):
 
     def task_id(self) -> TaskID:
         """The id of the task that makes the value; a ``put`` counts as one."""
-        from nbray.core.ids import object_id
-        from nbray.core.messages import STRIDE
-
-        return TaskID(object_id(self.owner_id, self.sequence - self.sequence % STRIDE))
+        return TaskID(object_id(self.owner_id, call_of(self.sequence)))
 
     def __await__(self) -> Generator[Any, None, T_co]:
         """The value, in a coroutine. Raises what ``get`` would.
@@ -72,12 +69,7 @@ class ObjectRef(Entry, Generic[T_co]):
         """
         runtime = _runtime.current()
         if not self.ready:
-            import asyncio
-
-            loop = asyncio.get_running_loop()
-            arrived: asyncio.Future[None] = loop.create_future()
-            runtime.on_ready(self, lambda: _tell(loop, arrived))
-            yield from arrived
+            yield from arrival(runtime, self)
         value: T_co = runtime.get([self], None)[0]
         return value
 
@@ -131,6 +123,16 @@ _runtime.register(ObjectRef)
 
 def _resolve(object_id: bytes, owner: tuple[Any, ...]) -> Any:
     return _runtime.current().resolve(object_id, Address(*owner))
+
+
+def arrival(runtime: _runtime.Runtime, entry: Entry) -> asyncio.Future[None]:
+    """A future of the running loop that is done once the entry is ready."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    arrived: asyncio.Future[None] = loop.create_future()
+    runtime.on_ready(entry, lambda: _tell(loop, arrived))
+    return arrived
 
 
 def _tell(loop: asyncio.AbstractEventLoop, arrived: asyncio.Future[None]) -> None:

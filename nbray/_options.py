@@ -10,7 +10,8 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from nbray.core.messages import RESOURCE_UNIT, Spec
+from nbray.core.ids import STRIDE
+from nbray.core.messages import RESOURCE_UNIT, STREAMING, Spec
 
 #: An actor's limit of calls under way if it has async methods and does not say.
 ASYNC_CONCURRENCY = 1000
@@ -19,13 +20,15 @@ RetryExceptions = bool | tuple[type[BaseException], ...]
 
 
 class TaskOptions(NamedTuple):
-    """How a task runs. ``name`` is "" unless the user gave one."""
+    """How a task runs. ``name`` is "" unless the user gave one; ``ahead``: how many items a generator may yield before they are
+    taken, 0: any number."""
 
     spec: Spec
     returns: int
     max_retries: int
     retry_exceptions: RetryExceptions
     name: str
+    ahead: int = 0
 
 
 class CallOptions(NamedTuple):
@@ -42,6 +45,7 @@ class CallOptions(NamedTuple):
     name: str
     group: str = ""
     max_pending: int = -1
+    ahead: int = 0
 
 
 class ActorOptions(NamedTuple):
@@ -126,12 +130,23 @@ def _count(name: str, value: Any) -> None:
 def _num_returns(name: str, value: Any) -> None:
     if value is None:
         return
-    if value in ("streaming", "dynamic"):
-        raise ValueError(f"num_returns={value!r} is not supported yet; give the number of values")
+    if value == "streaming":
+        return
+    if value == "dynamic":
+        raise ValueError("num_returns='dynamic' is deprecated in Ray and not supported; use 'streaming'")
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong_type(name, value, "an int or 'streaming'")
+    if not 0 <= value < STRIDE:
+        raise ValueError(f"option 'num_returns' must be 0 or more, got {value}")
+
+
+def _ahead(name: str, value: Any) -> None:
+    if value is None:
+        return
     if not isinstance(value, int) or isinstance(value, bool):
         raise _wrong_type(name, value, "an int")
-    if not 0 <= value < 1 << 20:
-        raise ValueError(f"option 'num_returns' must be 0 or more, got {value}")
+    if value < -1 or value == 0:
+        raise ValueError(f"option {name!r} must be 1 or more, or -1 for no limit; got {value}")
 
 
 def _retry_exceptions(name: str, value: Any) -> None:
@@ -230,6 +245,7 @@ _TASK: dict[str, _Check] = {
     "max_retries": _count,
     "retry_exceptions": _retry_exceptions,
     "name": _text,
+    "_generator_backpressure_num_objects": _ahead,
 }
 _ACTOR: dict[str, _Check] = {
     **_PLACING,
@@ -247,6 +263,7 @@ _METHOD: dict[str, _Check] = {
     "max_task_retries": _count,
     "retry_exceptions": _retry_exceptions,
     "concurrency_group": _text,
+    "_generator_backpressure_num_objects": _ahead,
 }
 _CALL: dict[str, _Check] = {**_METHOD, "name": _text}
 
@@ -323,8 +340,21 @@ def _retried(options: Mapping[str, Any]) -> RetryExceptions:
     return tuple(value) if isinstance(value, list | tuple) else bool(value)
 
 
-def task_options(options: Mapping[str, Any]) -> TaskOptions:
+def _returns(options: Mapping[str, Any], streams: bool, default: int) -> int:
+    """How many values a call answers, or ``STREAMING``."""
+    value = options.get("num_returns")
+    if value == "streaming":
+        if not streams:
+            raise ValueError("num_returns='streaming' is for generator functions, whose body has a 'yield'")
+        return STREAMING
+    return default if value is None else int(value)
+
+
+def task_options(options: Mapping[str, Any], *, streams: bool = False) -> TaskOptions:
     """Check and resolve the options of a task.
+
+    Args:
+        streams: it is a generator function.
 
     Raises:
         ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type.
@@ -332,10 +362,11 @@ def task_options(options: Mapping[str, Any]) -> TaskOptions:
     _check(options, _TASK, "tasks")
     return TaskOptions(
         spec=_spec(_default(options, "num_cpus", 1), options, environment_variables(options)),
-        returns=_default(options, "num_returns", 1),
+        returns=_returns(options, streams, STREAMING if streams else 1),
         max_retries=_default(options, "max_retries", 3),
         retry_exceptions=_retried(options),
         name=_default(options, "name", ""),
+        ahead=max(_default(options, "_generator_backpressure_num_objects", 0), 0),
     )
 
 
@@ -379,15 +410,18 @@ def method_options(options: Mapping[str, Any]) -> None:
     _check(options, _METHOD, "methods")
 
 
-def call_options(options: Mapping[str, Any], base: CallOptions) -> CallOptions:
+def call_options(options: Mapping[str, Any], base: CallOptions, *, streams: bool = False) -> CallOptions:
     """``base`` with the given options in their place; what is None leaves it as it is.
+
+    Args:
+        streams: the method is a generator function.
 
     Raises:
         ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type.
     """
     _check(options, _CALL, "method calls")
     return CallOptions(
-        returns=_default(options, "num_returns", base.returns),
+        returns=_returns(options, streams, base.returns),
         max_task_retries=_default(options, "max_task_retries", base.max_task_retries),
         retry_exceptions=base.retry_exceptions
         if options.get("retry_exceptions") is None
@@ -395,6 +429,7 @@ def call_options(options: Mapping[str, Any], base: CallOptions) -> CallOptions:
         name=_default(options, "name", base.name),
         group=_default(options, "concurrency_group", base.group),
         max_pending=base.max_pending,
+        ahead=max(_default(options, "_generator_backpressure_num_objects", base.ahead), 0),
     )
 
 

@@ -10,9 +10,11 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from nbray import _runtime
 from nbray._actor_handle import ActorClass
 from nbray._exported import Exported, short_name
+from nbray._generator import ObjectRefGenerator
 from nbray._object_ref import ObjectRef
 from nbray._options import TaskOptions, check_names, task_options
 from nbray._signature import Signature
+from nbray.core.messages import STREAMING
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,8 +26,8 @@ class RemoteFunction(Generic[P, R]):
 
     Attributes:
         remote: submit a call. It takes the function's own arguments, which may be refs, and answers an ``ObjectRef`` (a list of
-            them with ``num_returns=n``, None with ``num_returns=0``). Raises TypeError if the arguments do not fit or cannot
-            be pickled.
+            them with ``num_returns=n``, None with ``num_returns=0``). A generator function's call answers an
+            ``ObjectRefGenerator``, which gives a ref an item. Raises TypeError if the arguments do not fit or cannot be pickled.
     """
 
     remote: Callable[P, ObjectRef[R]]
@@ -42,7 +44,8 @@ class RemoteFunction(Generic[P, R]):
         self._signature = signature
         self._given = given
         self._options = options
-        self.remote = _submitter(exported, signature, options)
+        make = _starter if options.returns == STREAMING else _submitter
+        self.remote = make(exported, signature, options)
 
     def options(self, **options: Any) -> RemoteFunction[P, R]:
         """The same function with other options, for example ``f.options(num_cpus=2).remote()``.
@@ -51,7 +54,8 @@ class RemoteFunction(Generic[P, R]):
             ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type.
         """
         given = {**self._given, **options}
-        return RemoteFunction(self._exported, self._signature, given, task_options(given))
+        resolved = task_options(given, streams=inspect.isgeneratorfunction(self._exported.target))
+        return RemoteFunction(self._exported, self._signature, given, resolved)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Remote functions are called with ``.remote()``."""
@@ -83,6 +87,20 @@ def _submitter(exported: Exported, signature: Signature, options: TaskOptions) -
     return functools.wraps(exported.target, updated=())(remote)
 
 
+def _starter(exported: Exported, signature: Signature, options: TaskOptions) -> Callable[..., Any]:
+    """``f.remote`` of a generator function."""
+    export = exported.handle
+
+    def remote(*args: Any, **kwargs: Any) -> ObjectRefGenerator[Any]:
+        if kwargs or not signature.least <= len(args) <= signature.most:
+            signature.check(args, kwargs)
+        runtime = _runtime.current()
+        (stream,) = runtime.submit(export(runtime), args, kwargs, options)
+        return ObjectRefGenerator(stream, runtime.owner.streams)
+
+    return functools.wraps(exported.target, updated=())(remote)
+
+
 def _rebuild(
     function: Callable[..., Any],
     name: str,
@@ -109,9 +127,12 @@ def remote(*targets: Any, **options: Any) -> Any:
         num_cpus: CPUs that a task takes (default 1), that an actor keeps while it lives (default: 1 to be placed, 0 after).
         num_gpus, resources: GPUs, and custom resources by name. All in steps of 0.0001.
         runtime_env: ``{"env_vars": {...}}``: environment variables of the executor.
-        num_returns: tasks: the number of refs ``.remote()`` answers (default 1; 0: None).
+        num_returns: tasks: the number of refs ``.remote()`` answers (default 1; 0: None). Of a generator function: "streaming",
+            its default, or the number of its first items that are wanted.
         max_retries: tasks: reruns after a crash of the executor (default 3; -1: no end).
         retry_exceptions: tasks: also rerun when the function raises: True, or a list of exception types.
+        _generator_backpressure_num_objects: tasks that are generators: pause when so many items are yielded and not taken
+            (default -1: never).
         max_restarts: actors: times its process is started again after a crash (default 0; -1: no end).
         max_task_retries: actors: reruns of a call that a crash interrupted (default 0; -1: no end).
         max_concurrency: actors: calls under way at a time, on threads, or as asyncio tasks in a class that has ``async def``
@@ -163,12 +184,6 @@ def _decorate(options: Mapping[str, Any], target: Any) -> Any:
             f"{target.__qualname__} is an 'async def': a task runs a plain function, for example one that calls "
             "asyncio.run(). Async methods of actors are fine."
         )
-    if inspect.isgeneratorfunction(target) and options.get("num_returns") is None:
-        raise ValueError(
-            f"{target.__qualname__} is a generator function: streaming its items is not supported yet. "
-            "Say how many values it gives (num_returns=n)."
-        )
     name = short_name(target)
-    return RemoteFunction(
-        Exported(target, name), Signature(name, target), dict(options), task_options(options)
-    )
+    resolved = task_options(options, streams=inspect.isgeneratorfunction(target))
+    return RemoteFunction(Exported(target, name), Signature(name, target), dict(options), resolved)

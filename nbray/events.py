@@ -22,7 +22,8 @@ class TaskSubmitted(NamedTuple):
 
     ``kind`` is "task", "actor_creation" or "actor_method"; ``actor`` the actor's id for the latter two, else "".
     ``dependencies`` are the ids of the objects that are its direct arguments; an object's id names its task, see
-    ``returns``. ``parent`` is the id of the task that submitted it, "" for the driver.
+    ``returns`` (-1: a generator's items follow its own id, up to 2**32 - 1 of them). ``parent`` is the id of the task that
+    submitted it, "" for the driver.
     """
 
     time: float

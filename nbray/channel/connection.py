@@ -170,6 +170,11 @@ class Connection:
         return bool(self._out) or (self._tcp and _waiting_bytes(self._socket) > 0)
 
     @property
+    def behind(self) -> int:
+        """How many frames wait for the socket."""
+        return len(self._out)
+
+    @property
     def unsent(self) -> int:
         """Bytes that wait for the socket. Producers of bulk data pause on it."""
         return sum(map(len, self._out))

@@ -6,6 +6,7 @@ from typing import Any
 
 from nbray.core.messages import WireValue
 from nbray.core.ownership import Entry
+from nbray.core.streaming import Stream
 
 #: A function whose slowest recent run took this much, in us, and ``_VARIES`` times its mean, is never queued behind others.
 _LONG = 2_000.0
@@ -67,13 +68,14 @@ class Call:
         priority: calls of a higher one go first.
         cancel_how: (force, recursive), once it is cancelled.
         parent: the id of the task that submitted it, b"" for the driver.
+        stream: where its items go, if it is a generator's.
         extra: what few calls have and the executor has to know (see CALLS in ``messages.py``), else None.
     """
 
     __slots__ = (
         "sequence", "function", "payload", "slots", "entries", "keep", "refs", "retries", "retry_exceptions",
         "missing", "ended", "cancelled", "place", "estimate", "attempt", "pool", "extra", "priority", "parent",
-        "cancel_how", "memory_kills",
+        "cancel_how", "memory_kills", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -110,6 +112,7 @@ class Call:
         self.priority = 0
         self.parent = b""
         self.cancel_how = (False, True)
+        self.stream: Stream | None = None
 
     def charge(self) -> bool:
         """Spend one retry; False if there was none left."""

@@ -41,6 +41,18 @@ def sequence_of(oid: bytes) -> int:
     return int.from_bytes(oid[PROCESS_ID_SIZE:], "big")
 
 
+#: Returns of one call have consecutive sequence numbers, so calls are this far apart.
+STRIDE = 1 << 20
+#: Calls of generators have numbers of their own, from ``FIRST_STREAM`` on: a stream has up to ``STREAM_STRIDE - 1`` items.
+FIRST_STREAM = 1 << 63
+STREAM_STRIDE = 1 << 32
+
+
+def call_of(sequence: int) -> int:
+    """The sequence number of the call that made an object."""
+    return sequence - sequence % (STRIDE if sequence < FIRST_STREAM else STREAM_STRIDE)
+
+
 class Address(NamedTuple):
     """Where a process listens. ``unix`` serves peers of the same node, ``tcp`` ("host:port", or "") all others."""
 

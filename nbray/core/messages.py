@@ -17,7 +17,7 @@ ATTACH = 1        # lease id, job, namespace: what comes on this connection is f
 FUNCTION = 2      # function number, value that holds the pickled function, name: kept for this connection
 CALLS = 3         # [call, ...]; call = (sequence, function number or method name, payload, slots, returns, extra);
                   # payload: value of (args, kwargs); slots: ((position or name, value), ...), arguments that were refs;
-                  # extra: None, or a dict of what only few calls have
+                  # returns: how many values, or STREAMING; extra: None, or a dict of what only few calls have
 RESULT = 4        # sequence, status, [value, ...], duration in us, start time (float, unix)
 RECALL = 5        # number of calls wanted back at most
 RETURNED = 6      # [sequence, ...] not started and taken out of the queue, blocked: the running call waits for something;
@@ -37,6 +37,9 @@ FREE = 18         # [(object id, file name), ...]: the owner gave these up, remo
 ADOPT = 20        # [(object id, file name), ...]: their owner died, the sender gives them up in its place (to their node agent)
 COPIED = 19       # object id, node id, serve address: that node made itself a copy (to the object's owner)
 CANCEL_OBJECT = 20  # object id, force, recursive: cancel the call that makes it (to the object's owner)
+ITEM = 30         # sequence, index, value: the generator of that call has yielded it
+TAKEN = 31        # sequence, n: the caller has taken n items so far
+CLOSE = 32        # sequence: nobody wants more items of that call
 
 # --- control channel: executor <-> its node agent ------------------------------------------------------------------
 READY = 40        # executor number, pid, address
@@ -79,9 +82,6 @@ LEAVING = 49      # reason: this process ends itself on purpose (exit_actor), it
 Spec: TypeAlias = "tuple[tuple[tuple[str, int], ...], tuple[tuple[str, str], ...]]"
 RESOURCE_UNIT = 10_000
 
-#: Returns of one call have consecutive sequence numbers, so calls are this far apart.
-STRIDE = 1 << 20
-
 # Why a process or node went: (kind, text, pid, signal or exit code, tail of stderr).
 # kind: "exit", "signal", "node", "killed" (asked for by nbray or the user), "memory" (the node ran out of it),
 # "init" (an actor's __init__ raised; text is a pickled failure as bytes), "name" (it is taken), "infeasible",
@@ -90,6 +90,9 @@ Loss: TypeAlias = "tuple[str, str | bytes, int, int, str]"
 
 # The text with which an actor that called exit_actor() is "killed".
 EXIT_ACTOR = "exit_actor"
+
+# In the place of a call's number of returns: it is a generator's, its values come as ITEMs and its RESULT has one more, None.
+STREAMING = -1
 
 # --- result status -------------------------------------------------------------------------------------------------
 OK = 0

@@ -145,6 +145,9 @@ class AsyncHost:
             result = function(*args, **kwargs)
             if inspect.isawaitable(result):
                 result = await result
+            if returns == m.STREAMING:
+                await runner.generators.run_async(current, result)
+                result, returns = None, 1
             if current.canceled:  # and it took no notice
                 status, values = m.CANCELLED, runner.cancelled(current, None)
             else:

@@ -114,6 +114,7 @@ class Cancelling:
         _, sequence, force, recursive = message
         key = (connection, sequence)
         if self._take(key):
+            connection.context.outlets.pop(sequence, None)
             connection.send((m.RESULT, sequence, m.CANCELLED, [], 0, 0.0))
         elif not self._reach(key, force, recursive):
             if len(self._missed) >= _REMEMBERED:  # a call that is on its way to its thread is among the last

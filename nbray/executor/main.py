@@ -93,6 +93,8 @@ class Executor:
                 m.CALLS: self._calls,
                 m.RECALL: self._recall,
                 m.CANCEL: self.cancelling.asked,
+                m.TAKEN: self.runner.generators.taken,
+                m.CLOSE: self.runner.generators.close,
             }
         )
         self._control_handlers: dict[int, Callable[..., None]] = {
@@ -177,6 +179,9 @@ class Executor:
             else:
                 connection.close()  # the lease is over: its owner hears it as a lost lane, and runs them elsewhere
             return
+        for call in message[1]:
+            if call[4] == m.STREAMING:
+                self.runner.generators.expect(connection, call[0], call[5])
         slots = [[call] for call in message[1]]
         self.cancelling.arrived(connection, slots)
         self.queue.extend([(connection, slot) for slot in slots])
@@ -202,6 +207,7 @@ class Executor:
                 except IndexError:  # cancelled
                     continue
                 back.append(call[0])
+                connection.context.outlets.pop(call[0], None)
                 self.refuse(call)
             else:
                 others.append(item)
@@ -388,6 +394,9 @@ class Executor:
                     del args, kwargs
                 else:
                     result = function()
+                if returns == m.STREAMING:
+                    runner.generators.run(running, result)
+                    result, returns = None, 1
             finally:
                 cancelling.end(
                     running
@@ -426,6 +435,9 @@ class Executor:
         waiting = owner.peers.unacknowledged()
         if waiting:
             self.runner.acknowledged(waiting)
+        outlets = call.connection.context.outlets
+        if outlets:
+            outlets.pop(call.sequence, None)
         self.reply(call.connection, (m.RESULT, call.sequence, status, values, duration, started))
 
     def _reply(self, connection: Connection, message: Message) -> None:

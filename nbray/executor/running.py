@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextvars
+import itertools
 import os
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from types import GeneratorType
 from typing import Any
 
 from nbray.channel.connection import Connection
@@ -15,8 +17,10 @@ from nbray.core import messages as m
 from nbray.core.ids import Address, ProcessId, object_id
 from nbray.core.messages import WireValue
 from nbray.core.ownership import Entry, with_refs
+from nbray.core.streaming import Outlet
 from nbray.exceptions import ObjectLostError, TaskCancelledError
 from nbray.executor.actor_methods import ACTOR_METHODS
+from nbray.executor.generators import Generators
 from nbray.owner.owner import Owner
 from nbray.owner.values import pickled
 from nbray.wire.errors import dump_error
@@ -26,15 +30,17 @@ _ACK_LIMIT = 60.0
 
 
 class Caller:
-    """What came over one connection from an owner: its functions, and which lease or actor it speaks to."""
+    """What came over one connection from an owner: its functions, which lease or actor it speaks to, and what it says of its
+    generators that run or wait here, by the call's sequence number."""
 
-    __slots__ = ("functions", "names", "lease", "epoch")
+    __slots__ = ("functions", "names", "lease", "epoch", "outlets")
 
     def __init__(self) -> None:
         self.functions: dict[Any, Any] = {}
         self.names: dict[Any, str] = {}
         self.lease = -1
         self.epoch = -1
+        self.outlets: dict[int, Outlet] = {}
 
 
 class ArgumentLost(Exception):
@@ -98,6 +104,7 @@ class Runner:
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
         self.instance: Any = None
+        self.generators = Generators(self)
 
     def find(self, caller: Caller, number: Any) -> Any:
         """The function or bound method that a call names."""
@@ -154,11 +161,12 @@ class Runner:
         if returns == 1:
             if result is None:
                 return [_NONE]
-            return [self._result(result, name, receiver, sequence)]
+            if type(result) is not GeneratorType:
+                return [self._result(result, name, receiver, sequence)]
         if returns == 0:
             return []
         try:
-            items = list(result)
+            items = list(result if type(result) is not GeneratorType else _first(result, returns))
         except TypeError:
             raise ValueError(
                 f"{name} has num_returns={returns} but returned a {type(result).__name__}, which is not iterable"
@@ -168,7 +176,11 @@ class Runner:
         return [self._result(item, name, receiver, sequence + i) for i, item in enumerate(items)]
 
     def _result(self, result: Any, name: str, receiver: Address, sequence: int) -> WireValue:
-        dumped = pickled(result, f"the result of {name}")
+        return self.value(result, f"the result of {name}", receiver, sequence)
+
+    def value(self, result: Any, what: str, receiver: Address, sequence: int) -> WireValue:
+        """A wire value for the receiver, who owns it as ``sequence``; errors call it ``what``."""
+        dumped = pickled(result, what)
         owner = self.owner
         if not dumped.buffers and not dumped.refs and len(dumped.pickle) < 65536:
             return dumped.pickle
@@ -218,6 +230,14 @@ class Runner:
 
     def failure(self, error: BaseException, name: str) -> WireValue:
         return (m.ERROR, dump_error(error, name, os.getpid(), self.owner.node.hex()))
+
+
+def _first(generator: GeneratorType[Any, Any, Any], count: int) -> Iterator[Any]:
+    """As many as are wanted of what it yields; then it is closed."""
+    try:
+        yield from itertools.islice(generator, count)
+    finally:
+        generator.close()
 
 
 _NONE = pickle.dumps(None, 5)

@@ -221,7 +221,8 @@ class Actors:
         options: Any,
         class_name: str,
     ) -> list[Any]:
-        """Submit a method call; answers its return entries."""
+        """Submit a method call; answers its return entries, or its stream."""
+        entries: list[Any]
         owner = self.owner
         payload, slots, refs, guard = owner.calls.arguments(args, kwargs)
         sequence = next(owner.sequences)
@@ -229,7 +230,12 @@ class Actors:
         if function is None:
             function = self._methods[class_name, method] = Function(method, f"{class_name}.{method}", b"")  # type: ignore[arg-type]
         process, entry_type, returns = owner.process, owner.entry_type, options.returns
-        entries: list[Any] = [entry_type(process, sequence + i) for i in range(returns)]
+        stream = None
+        if returns == m.STREAMING:
+            stream = owner.streams.open(options.ahead)
+            sequence, entries = stream.sequence, [stream.end]
+        else:
+            entries = [entry_type(process, sequence + i) for i in range(returns)]
         with owner.lock:
             owner.check_alive()
             machine = self.machine(entry)
@@ -247,6 +253,8 @@ class Actors:
             )  # fmt: skip
             if options.group:
                 call.extra = {"group": options.group}
+            if stream is not None:
+                owner.streams.join(call, stream)
             owner.calls.under_way[sequence] = call
             call.parent = owner.parent_task()
             owner.feed.append(
@@ -259,7 +267,7 @@ class Actors:
                 machine.submit(call)
             if self.effects:
                 owner.carry_out()
-        return entries
+        return entries if stream is None else [stream]
 
     def kill(self, entry: Entry, no_restart: bool) -> None:
         with self.owner.lock:

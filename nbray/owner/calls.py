@@ -169,7 +169,8 @@ class Calls:
             slots: Any = ()
             if call.slots:
                 slots = [(key, owner.export_value(entry, receiver)) for key, entry in call.slots]
-            batch.append((call.sequence, number, payload, slots, len(call.entries), call.extra))
+            returns = len(call.entries) if call.stream is None else m.STREAMING
+            batch.append((call.sequence, number, payload, slots, returns, call.extra))
             append((events.TASK_DISPATCHED, now, owner.process, call.sequence, receiver, call.attempt))
         peer.send((m.CALLS, batch))
 
@@ -274,6 +275,8 @@ class Calls:
         self.under_way.pop(call.sequence, None)
         owner.failures += 1
         owner.completions += 1
+        if call.stream is not None and state == "failed":
+            call.stream.raised = True
         for entry in call.entries:
             owner.complete(entry, value)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
 from nbray.core.calls import Call
-from nbray.core.ids import owner_of, sequence_of
+from nbray.core.ids import call_of, owner_of, sequence_of
 from nbray.core.lanes import Lane, Pool
 from nbray.core.messages import Message
 from nbray.core.ownership import Entry
@@ -76,7 +76,7 @@ class Cancelling:
         self.owner.carry_out()
 
     def _call_of(self, sequence: int) -> Call | None:
-        return self.owner.calls.under_way.get(sequence - sequence % m.STRIDE)
+        return self.owner.calls.under_way.get(call_of(sequence))
 
     def _cancel(self, call: Call, force: bool, recursive: bool) -> None:
         if call.ended:

@@ -7,8 +7,9 @@ from typing import Any
 
 from nbray.core.ids import Address
 
-#: (DROP_SEGMENT, object id, node, name, size, serve address), (DROP_HOLD, object id, owner, n), (DROP_ACTOR, actor id)
-DROP_SEGMENT, DROP_HOLD, DROP_ACTOR = range(3)
+#: (DROP_SEGMENT, object id, node, name, size, serve address), (DROP_HOLD, object id, owner, n), (DROP_ACTOR, actor id),
+#: (DROP_STREAM, stream)
+DROP_SEGMENT, DROP_HOLD, DROP_ACTOR, DROP_STREAM = range(4)
 
 Garbage = deque[tuple[Any, ...]]
 

@@ -24,7 +24,7 @@ from nbray.channel.interrupts import DeferringLock, Interrupts
 from nbray.channel.leader import Leadership
 from nbray.channel.reactor import Reactor
 from nbray.core import messages as m
-from nbray.core.ids import Address, ObjectId, ProcessId, object_id
+from nbray.core.ids import FIRST_STREAM, STREAM_STRIDE, STRIDE, Address, ObjectId, ProcessId, object_id
 from nbray.core.lineage import place_of
 from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Completer, Entry, Holds, refs_in, with_refs
@@ -40,6 +40,7 @@ from nbray.owner.guards import Garbage, Guard
 from nbray.owner.inheritance import Inheritance
 from nbray.owner.lineage import Lineages
 from nbray.owner.peers import Peers
+from nbray.owner.streams import Streams
 from nbray.owner.tasks import Tasks
 from nbray.owner.values import Values, contained, pickled
 from nbray.wire.errors import dump_error
@@ -113,12 +114,14 @@ class Owner:
         self.job = b""
         self.namespace = ""
         self.lineages = Lineages(self)
-        self.sequences = itertools.count(m.STRIDE, m.STRIDE)
+        self.sequences = itertools.count(STRIDE, STRIDE)
+        self.stream_sequences = itertools.count(FIRST_STREAM, STREAM_STRIDE)
         self.inheritance = Inheritance(self)
         self.calls = Calls(self)
         self.cancelling = Cancelling(self)
         self.tasks = Tasks(self)
         self.actors = Actors(self)
+        self.streams = Streams(self)
         self.peers = Peers(self)
         self.reactor.on_accept = self.peers.accepted
         self._notices: dict[str, Callable[..., None]] = {
@@ -187,8 +190,8 @@ class Owner:
             return False
 
         self.peers.fetch(refs)
-        if not self._wait_for(done, deadline):
-            self._check_open()
+        if not self.wait_for(done, deadline):
+            self.check_open()
             missing = count - sum(map(_ready, refs))
             raise GetTimeoutError(
                 f"{missing} of {count} objects were not ready after {timeout} s. Nothing was cancelled, the refs stay valid."
@@ -216,8 +219,8 @@ class Owner:
                 return bool(sum(map(_ready, refs)) >= num_returns)
 
             self.peers.fetch(refs)  # the value, or where it is; large bytes come with the get
-            self._wait_for(done, deadline)
-            self._check_open()
+            self.wait_for(done, deadline)
+            self.check_open()
             flags = list(map(_ready, refs))
         ready = list(compress(refs, flags))
         if len(ready) > num_returns:
@@ -226,7 +229,8 @@ class Owner:
             return ready, list(compress(refs[:last], map(not_, flags))) + refs[last:]
         return ready, list(compress(refs, map(not_, flags)))
 
-    def _block(self, done: Callable[[], bool], deadline: float | None) -> bool:
+    def block(self, done: Callable[[], bool], deadline: float | None) -> bool:
+        """Serve the sockets until ``done()``, or the deadline. A task lends its CPU if that takes longer than a moment."""
         __tracebackhide__ = True
         if self.on_block is None:
             return self.lead.run_until(done, deadline)
@@ -242,16 +246,16 @@ class Owner:
             assert self.on_unblock is not None
             self.on_unblock()
 
-    def _wait_for(self, done: Callable[[], bool], deadline: float | None) -> bool:
-        """``_block``, from which at the interpreter's end no thread returns that would only tell of it."""
+    def wait_for(self, done: Callable[[], bool], deadline: float | None) -> bool:
+        """``block``, from which at the interpreter's end no thread returns that would only tell of it."""
         __tracebackhide__ = True
         try:
-            return self._block(done, deadline)
+            return self.block(done, deadline)
         finally:
             if self.exiting:
                 stop_if_daemon()
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
         if self.closed:
             raise RaySystemError("nbray was shut down while this was waiting")
 

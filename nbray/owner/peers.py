@@ -18,7 +18,7 @@ from nbray.core.lineage import place_of
 from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Entry
 from nbray.exceptions import ObjectLostError, OwnerDiedError
-from nbray.owner.guards import DROP_HOLD, DROP_SEGMENT, Guard, Hold
+from nbray.owner.guards import DROP_HOLD, DROP_SEGMENT, DROP_STREAM, Guard, Hold
 from nbray.owner.lineage import lost_with_node
 from nbray.owner.serving import StoreServer
 from nbray.store.transfer import Incoming, Pulls
@@ -44,6 +44,7 @@ class Peers:
         self._store_server = StoreServer(owner.values.store)
         self.handlers: dict[int, Handler] = {
             m.RESULT: owner.calls.result,
+            m.ITEM: owner.streams.item,
             m.RETURNED: self._returned,
             m.FETCH: self._fetch_asked,
             m.VALUE: self._value,
@@ -72,7 +73,7 @@ class Peers:
 
     def accepted(self, connection: Connection) -> None:
         connection.on_message = self.message
-        connection.on_close = self._closed
+        connection.on_close = self.closed
 
     def message(self, connection: Connection, message: Message) -> None:
         handler = self.handlers.get(message[0])
@@ -112,7 +113,7 @@ class Peers:
             for message in messages:
                 self.tell(address, message)
 
-    def _closed(self, connection: Connection, error: BaseException | None) -> None:
+    def closed(self, connection: Connection, error: BaseException | None) -> None:
         """A connection that a peer had opened to us. It may have given a lane back, and live on with refs of ours."""
         if connection.peer is not None:
             self.process_gone(connection.peer.process, alive=True)
@@ -332,6 +333,8 @@ class Peers:
                 _, oid, address, n = item
                 owner.actors.handle_dropped(oid)
                 releases.setdefault(address.process, (address, []))[1].append((oid, n))
+            elif item[0] == DROP_STREAM:
+                owner.streams.close(item[1])
             else:
                 owner.actors.dropped(item[1])
         for address, pairs in releases.values():

@@ -41,13 +41,17 @@ class Tasks:
     def submit(
         self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any
     ) -> list[Any]:
-        """Submit a task; answers its return entries."""
+        """Submit a task; answers its return entries, or its stream."""
         owner = self.owner
         payload, slots, refs, guard = owner.calls.arguments(args, kwargs)
         sequence = next(owner.sequences)
         process, entry_type, returns = owner.process, owner.entry_type, options.returns
+        stream = None
         if returns == 1:
             entries: list[Any] = [entry_type(process, sequence)]
+        elif returns == m.STREAMING:
+            stream = owner.streams.open(options.ahead)
+            sequence, entries = stream.sequence, [stream.end]
         else:
             entries = [entry_type(process, sequence + i) for i in range(returns)]
         with owner.lock:
@@ -56,6 +60,8 @@ class Tasks:
                 sequence, function, payload, slots, entries, refs, guard, self.lanes.pool(options.spec),
                 options.max_retries, options.retry_exceptions,
             )  # fmt: skip
+            if stream is not None:
+                owner.streams.join(call, stream)
             owner.calls.under_way[sequence] = call
             call.parent = owner.parent_task()
             owner.feed.append(
@@ -70,7 +76,7 @@ class Tasks:
                     owner.carry_out()
         if owner.interrupts.pending:
             owner.interrupts.install()
-        return entries
+        return entries if stream is None else [stream]
 
     # -- effects ---------------------------------------------------------------------------------------------------
 

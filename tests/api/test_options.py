@@ -3,6 +3,7 @@
 import pytest
 
 from nbray._options import DEFAULT_CALL, actor_options, call_options, method_options, task_options
+from nbray.core.messages import STREAMING
 
 
 def test_a_task_takes_one_cpu_returns_one_value_and_is_retried_three_times_after_a_crash():
@@ -63,8 +64,39 @@ def test_actors_with_async_methods_take_a_thousand_calls_at_a_time():
 
 def test_call_options_stand_on_those_of_the_method():
     base = call_options({"num_returns": 2, "max_task_retries": 1}, DEFAULT_CALL)
-    assert call_options({"num_returns": 0}, base) == (0, 1, False, "", "")
-    assert call_options({"retry_exceptions": [KeyError], "name": "n"}, base) == (2, 1, (KeyError,), "n", "")
+    assert call_options({"num_returns": 0}, base) == base._replace(returns=0)
+    assert call_options({"retry_exceptions": [KeyError], "name": "n"}, base) == base._replace(
+        retry_exceptions=(KeyError,), name="n"
+    )
+    assert (base.returns, base.max_task_retries) == (2, 1)
+
+
+def test_a_generator_function_streams_unless_told_otherwise():
+    assert task_options({}, streams=True).returns == STREAMING
+    assert task_options({"num_returns": "streaming"}, streams=True).returns == STREAMING
+    assert task_options({"num_returns": 2}, streams=True).returns == 2
+    base = call_options({}, DEFAULT_CALL._replace(returns=STREAMING), streams=True)
+    assert base.returns == STREAMING
+    assert call_options({"num_returns": 3}, base, streams=True).returns == 3
+
+
+def test_a_plain_function_cannot_stream():
+    with pytest.raises(ValueError, match="yield"):
+        task_options({"num_returns": "streaming"})
+    with pytest.raises(ValueError, match="yield"):
+        call_options({"num_returns": "streaming"}, DEFAULT_CALL)
+
+
+def test_backpressure_is_a_number_of_items_or_none():
+    name = "_generator_backpressure_num_objects"
+    assert task_options({}, streams=True).ahead == task_options({name: -1}, streams=True).ahead == 0
+    assert task_options({name: 3}, streams=True).ahead == 3
+    base = call_options({name: 3}, DEFAULT_CALL)
+    assert base.ahead == call_options({}, base).ahead == 3
+    assert call_options({name: -1}, base).ahead == 0
+    for wrong, kind in ((0, ValueError), (-2, ValueError), ("2", TypeError), (True, TypeError)):
+        with pytest.raises(kind, match=name):
+            task_options({name: wrong}, streams=True)
 
 
 def for_actors(options):

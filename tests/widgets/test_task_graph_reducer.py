@@ -111,6 +111,17 @@ def test_a_dependency_whose_submission_arrives_later_still_makes_its_edge():
     assert edges(reducer) == {("make", "use", "data"): 1}
 
 
+def test_every_item_of_a_generator_leads_back_to_its_task():
+    first = 1 << 63
+    reducer = reduced(
+        submitted(0, "use", needs=[oid(first + (1 << 32) + 7)]),
+        submitted(first, "make", returns=-1),
+        submitted(first + (1 << 32), "make", returns=-1),
+        submitted(1, "use", needs=[oid(first + 1), oid(first + (1 << 32) + 100_000)]),
+    )
+    assert edges(reducer) == {("make", "use", "data"): 3}
+
+
 def test_a_nested_task_is_joined_to_the_task_that_called_it():
     parent = oid(0).hex()
     reducer = reduced(submitted(0, "outer"), submitted(0, "inner", owner=b"lane-one", parent=parent))

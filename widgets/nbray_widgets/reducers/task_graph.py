@@ -35,6 +35,8 @@ OTHER = "(other functions)"
 MOST_DEAD_ACTORS = 1_000
 MOST_UNSEEN_SOURCES = 4_096
 TASKS_SHOWN = 12
+#: How many numbers after its own belong to the call of a generator.
+_STREAM = (1 << 32) - 1
 _NOBODY: dict[tuple[Group, str], int] = {}
 
 
@@ -177,10 +179,13 @@ class TaskGraphReducer:
             self.first = time
         owner.waiting[sequence] = group
         group.waiting += 1
+        if returns < 0:  # a generator: any number of items follow
+            returns = _STREAM
         returns = returns or 1
         owner.origins.add(sequence, returns, group)
         if owner.unseen:
-            for made in range(sequence, sequence + returns):
+            those = range(sequence, sequence + returns)
+            for made in those if returns < _STREAM else [made for made in owner.unseen if made in those]:
                 for (user, why), count in owner.unseen.pop(made, _NOBODY).items():
                     self._edge(group, user, why, count)
         for dependency in dependencies:
