@@ -27,7 +27,6 @@ from nbray._options import (
 from nbray._signature import Signature
 from nbray.core.messages import STREAMING
 from nbray.core.ownership import Entry
-from nbray.exceptions import ActorAlreadyExistsError
 from nbray.executor.actor_methods import ACTOR_METHODS
 
 C = TypeVar("C")
@@ -350,19 +349,8 @@ class ActorClass(Generic[C]):
         options, meta, constructor = self._resolved or self._resolve()
         constructor.check(args, kwargs)
         runtime = _runtime.current()
-        if options.name is not None:
-            try:
-                actor, packed = runtime.named_actor(options.name, options.namespace)
-            except ValueError:
-                pass
-            else:
-                if options.get_if_exists:
-                    return _handle(actor, packed)
-                raise ActorAlreadyExistsError(
-                    f"an actor named {options.name!r} lives already; get_actor({options.name!r}) finds it, "
-                    "get_if_exists=True would have"
-                )
-        return ActorHandle(runtime.create_actor(self._exported.handle(runtime), args, kwargs, options), meta)
+        actor, packed = runtime.create_actor(self._exported.handle(runtime), args, kwargs, options)
+        return ActorHandle(actor, meta if packed is options.meta else _unpacked(packed))
 
     def _resolve(self) -> tuple[ActorOptions, Meta, Signature]:
         """Look into the class, once. Not before the first use: a class that names itself arrives half built."""

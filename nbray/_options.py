@@ -57,6 +57,7 @@ class ActorOptions(NamedTuple):
         meta: the class's methods, for whoever finds the actor by its name (see ``_actor_handle.py``).
         env: environment variables, sorted pairs.
         concurrency_groups: calls at a time by group, sorted pairs.
+        detached: it outlives the process that creates it.
     """
 
     placing_spec: Spec
@@ -71,6 +72,7 @@ class ActorOptions(NamedTuple):
     meta: bytes
     env: tuple[tuple[str, str], ...]
     concurrency_groups: tuple[tuple[str, int], ...]
+    detached: bool
 
 
 # --- single options ------------------------------------------------------------------------------------------------
@@ -104,6 +106,10 @@ def _quantity(name: str, value: Any) -> None:
             raise ValueError(f"'num_gpus' above 1 must be a whole number, got {value!r}")
 
 
+#: Resources that are no custom ones, and the options that ask for them.
+_OWN_OPTIONS = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
+
+
 def _resources(name: str, value: Any) -> None:
     if value is None:
         return
@@ -112,8 +118,8 @@ def _resources(name: str, value: Any) -> None:
     for resource, quantity in value.items():
         if not isinstance(resource, str) or not resource:
             raise TypeError(f"names in option 'resources' must be non-empty strings, got {resource!r}")
-        if resource in ("CPU", "GPU"):
-            raise ValueError(f"use 'num_{resource.lower()}s' instead of {resource!r} in option 'resources'")
+        if resource in _OWN_OPTIONS:
+            raise ValueError(f"use {_OWN_OPTIONS[resource]!r} instead of {resource!r} in option 'resources'")
         units(resource, quantity)
 
 
@@ -177,6 +183,19 @@ def _flag(name: str, value: Any) -> None:
         raise _wrong_type(name, value, "a bool")
 
 
+def _lifetime(name: str, value: Any) -> None:
+    _text(name, value)
+    if value not in (None, "detached", "non_detached"):
+        raise ValueError(f"option {name!r} must be 'detached', 'non_detached' or None, got {value!r}")
+
+
+def _scheduling_strategy(name: str, value: Any) -> None:
+    if value not in (None, "DEFAULT"):
+        raise ValueError(
+            f"{name}={value!r} is not supported yet; 'DEFAULT' is, and labels and strategies come later"
+        )
+
+
 def _concurrency(name: str, value: Any) -> None:
     if value is None:
         return
@@ -227,6 +246,9 @@ def capacities(num_cpus: Any, num_gpus: Any, resources: Any) -> None:
     for name, value in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
         if value is not None:
             units(name, value)
+    if isinstance(resources, Mapping) and "memory" in resources:
+        units("memory", resources["memory"])
+        resources = {name: quantity for name, quantity in resources.items() if name != "memory"}
     _resources("resources", resources)
 
 
@@ -237,6 +259,8 @@ _PLACING: dict[str, _Check] = {
     "num_cpus": _quantity,
     "num_gpus": _quantity,
     "resources": _resources,
+    "memory": _quantity,
+    "scheduling_strategy": _scheduling_strategy,
     "runtime_env": _runtime_env,
 }
 _TASK: dict[str, _Check] = {
@@ -257,6 +281,7 @@ _ACTOR: dict[str, _Check] = {
     "name": _actor_name,
     "namespace": _actor_name,
     "get_if_exists": _flag,
+    "lifetime": _lifetime,
 }
 _METHOD: dict[str, _Check] = {
     "num_returns": _num_returns,
@@ -271,9 +296,9 @@ _CALL: dict[str, _Check] = {**_METHOD, "name": _text}
 _NOT_YET = frozenset(
     (
         "accelerator_type", "enable_task_events",
-        "fallback_strategy", "label_selector", "lifetime", "max_calls", "memory",
+        "fallback_strategy", "label_selector", "max_calls",
         "object_store_memory", "placement_group", "placement_group_bundle_index",
-        "placement_group_capture_child_tasks", "scheduling_strategy",
+        "placement_group_capture_child_tasks",
     )
 )  # fmt: skip
 
@@ -330,7 +355,12 @@ def environment_variables(options: Mapping[str, Any]) -> tuple[tuple[str, str], 
 
 
 def _spec(cpus: Any, options: Mapping[str, Any], environment: tuple[tuple[str, str], ...]) -> Spec:
-    wanted = {"CPU": cpus, "GPU": options.get("num_gpus") or 0, **(options.get("resources") or {})}
+    wanted = {
+        "CPU": cpus,
+        "GPU": options.get("num_gpus") or 0,
+        "memory": options.get("memory") or 0,
+        **(options.get("resources") or {}),
+    }
     amounts = {name: units(name, quantity) for name, quantity in wanted.items()}
     return tuple(sorted((name, amount) for name, amount in amounts.items() if amount)), environment
 
@@ -374,7 +404,7 @@ def actor_options(options: Mapping[str, Any], *, is_async: bool, meta: bytes = b
     """Check and resolve the options of an actor.
 
     An actor needs one CPU to be placed and keeps none, unless it says what it needs: then it keeps that (and one CPU, if
-    it speaks of other resources only).
+    it speaks of other resources only). Memory counts apart: it is kept, and says nothing of CPUs.
 
     Raises:
         ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type.
@@ -387,7 +417,7 @@ def actor_options(options: Mapping[str, Any], *, is_async: bool, meta: bytes = b
     placing = _spec(_default(options, "num_cpus", 1), options, environment)
     return ActorOptions(
         placing_spec=placing,
-        held_spec=placing if explicit else ((), environment),
+        held_spec=placing if explicit else _spec(0, options, environment),
         max_restarts=_default(options, "max_restarts", 0),
         max_task_retries=_default(options, "max_task_retries", 0),
         max_concurrency=_default(options, "max_concurrency", ASYNC_CONCURRENCY if is_async else 1),
@@ -397,6 +427,7 @@ def actor_options(options: Mapping[str, Any], *, is_async: bool, meta: bytes = b
         get_if_exists=options.get("get_if_exists", False),
         meta=meta,
         env=environment,
+        detached=options.get("lifetime") == "detached",
         concurrency_groups=tuple(sorted((options.get("concurrency_groups") or {}).items())),
     )
 

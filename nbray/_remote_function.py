@@ -126,6 +126,8 @@ def remote(*targets: Any, **options: Any) -> Any:
     Args:
         num_cpus: CPUs that a task takes (default 1), that an actor keeps while it lives (default: 1 to be placed, 0 after).
         num_gpus, resources: GPUs, and custom resources by name. All in steps of 0.0001.
+        memory: bytes, in the books only: as many tasks and actors are placed as a node's memory holds.
+        scheduling_strategy: "DEFAULT" or None.
         runtime_env: ``{"env_vars": {...}}``: environment variables of the executor.
         num_returns: tasks: the number of refs ``.remote()`` answers (default 1; 0: None). Of a generator function: "streaming",
             its default, or the number of its first items that are wanted.
@@ -143,6 +145,9 @@ def remote(*targets: Any, **options: Any) -> Any:
             (default -1: no limit).
         name: tasks: shown in views. Actors: ``get_actor`` finds it by that.
         namespace, get_if_exists: actors with a name.
+        lifetime: actors: "detached": it outlives the process that creates it, until it is killed or ends itself. On an attached
+            cluster a later driver finds it by name; on a local pool it ends with the pool. Restarted after its creator is gone,
+            it has only those arguments of its constructor that are small. Default: it ends with the last handle.
 
     Raises:
         ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type, or something

@@ -20,8 +20,9 @@ from nbray.core.directory import DEAD
 from nbray.core.ids import Address, new_node_id, new_process_id
 from nbray.core.messages import RESOURCE_UNIT
 from nbray.core.ownership import Entry
-from nbray.exceptions import RaySystemError
+from nbray.exceptions import ActorAlreadyExistsError, RaySystemError
 from nbray.machine import MemoryFigures, cpu_count
+from nbray.owner.actors import NameTaken
 from nbray.owner.owner import Owner, stop_if_daemon
 from nbray.store.directory import make_store, remove_store
 
@@ -79,10 +80,24 @@ class Runtime:
 
     def create_actor(
         self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any
-    ) -> Entry:
+    ) -> tuple[Entry, bytes]:
+        """The entry of a new actor and its class' meta; of one that there is, if the options say so.
+
+        Raises:
+            ActorAlreadyExistsError: a living actor has its name.
+        """
         if options.name is not None:
             options = options._replace(namespace=options.namespace or self.namespace)
-        return self.owner.actors.create(function, args, kwargs, options)
+        try:
+            return self.owner.actors.create(function, args, kwargs, options), options.meta
+        except NameTaken as taken:
+            if options.get_if_exists:
+                return self._found(taken.handle)
+        name, namespace = options.name, options.namespace
+        raise ActorAlreadyExistsError(
+            f"an actor named {name!r} lives already in namespace {namespace!r}; get_actor({name!r}) finds it, "
+            "get_if_exists=True would have"
+        )
 
     def named_actor(self, name: str, namespace: str | None) -> tuple[Entry, bytes]:
         """The entry of the living actor of that name, and its class' meta.
@@ -94,6 +109,9 @@ class Runtime:
         actor, handle = self.owner.actors.ask("actor_named", name, namespace)
         if actor is None:
             raise ValueError(f"no living actor is named {name!r} in namespace {namespace!r}")
+        return self._found(handle)
+
+    def _found(self, handle: bytes) -> tuple[Entry, bytes]:
         oid, creator, meta = msgpack.unpackb(handle, use_list=False)
         return self.owner.peers.resolve(oid, Address(*creator)), meta
 

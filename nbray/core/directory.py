@@ -104,6 +104,9 @@ class ActorDirectory:
         self._actors: dict[ActorId, Record] = {}
         self._dead: dict[ActorId, Record] = {}
         self._names: dict[tuple[str, str], ActorId] = {}
+        self._claimed: dict[
+            ActorId, tuple[tuple[str, str], bytes]
+        ] = {}  # not announced yet: its name, its handle
         self._watching: dict[ProcessId, dict[ActorId, None]] = {}
         self._expected: dict[ActorId, dict[ProcessId, None]] = {}  # watchers of those not announced yet
         self._effects: list[Effect] = []
@@ -113,6 +116,16 @@ class ActorDirectory:
         return effects
 
     # --- from owners and callers ---------------------------------------------------------------------------------------
+    def claim(
+        self, process: ProcessId, request: int, actor: ActorId, name: str, namespace: str, handle: bytes
+    ) -> None:
+        """``process`` will create that actor, if the name is free; answered as ``named``, with whoever has the name then."""
+        key = (namespace, name)
+        if key not in self._names:
+            self._names[key] = actor
+            self._claimed[actor] = (key, handle)
+        self.named(process, request, name, namespace)
+
     def new(
         self, owner: ProcessId, actor: ActorId, asks: Spec, creation: bytes, options: Mapping[str, Any]
     ) -> None:
@@ -122,7 +135,8 @@ class ActorDirectory:
         record = Record(actor, owner, asks, creation, options)
         if record.name:
             key = (record.namespace, record.name)
-            if key in self._names:
+            self._claimed.pop(actor, None)
+            if self._names.get(key, actor) != actor:
                 text = f"an actor named {record.name!r} lives in namespace {record.namespace!r}"
                 self._bury(record, ("name", text, 0, 0, ""))
                 return
@@ -150,6 +164,7 @@ class ActorDirectory:
         """Nobody has a handle any more."""
         record = self._actors.get(actor)
         if record is None and actor not in self._dead:  # given up before it was announced
+            self._unclaim(actor)
             record = Record(actor, owner_of(actor), ((), ()), b"", {})
             record.watchers.update(self._expected.pop(actor, {}))
             self._bury(record, ("dropped", "it was given up before it was made", 0, 0, ""))
@@ -157,6 +172,7 @@ class ActorDirectory:
         if record is None or record.detached or record.dropped:
             return
         record.dropped = True
+        self._free_name(record)  # nobody else may come to it while it finishes
         if record.state == ALIVE:
             self._effects.append(Retire(actor))
 
@@ -182,11 +198,15 @@ class ActorDirectory:
     def named(self, process: ProcessId, request: int, name: str, namespace: str) -> None:
         """Look a living actor up."""
         actor = self._names.get((namespace, name))
-        handle = self._actors[actor].handle if actor is not None else None
+        handle = None
+        if actor is not None:
+            handle = self._claimed[actor][1] if actor in self._claimed else self._actors[actor].handle
         self._effects.append(Tell(process, ("named", request, actor, handle)))
 
     def process_gone(self, process: ProcessId) -> None:
         """A process ended: its actors die with it unless they are detached, and it watches no more."""
+        for actor in [actor for actor in self._claimed if owner_of(actor) == process]:
+            self._unclaim(actor)
         for actor in [actor for actor in self._expected if owner_of(actor) == process]:
             loss: Loss = ("owner", "the process that created it is gone", 0, 0, "")
             for watcher in self._expected.pop(actor):
@@ -257,14 +277,17 @@ class ActorDirectory:
             assert record.epoch == record.restarts
             for watcher in record.watchers:
                 assert actor in self._watching[watcher]
-            if record.name:
+            if record.name and not record.dropped:
                 assert self._names[record.namespace, record.name] == actor
         for record in self._dead.values():
             assert record.state == DEAD
             assert record.reason is not None
             assert not record.creation
             assert not record.watchers
-        assert set(self._names.values()) <= set(self._actors)
+        assert set(self._names.values()) <= {*self._actors, *self._claimed}
+        for actor, (key, _) in self._claimed.items():
+            assert self._names[key] == actor
+            assert actor not in self._actors
         for watcher, actors in self._watching.items():
             for actor in actors:
                 assert watcher in self._actors[actor].watchers
@@ -296,8 +319,7 @@ class ActorDirectory:
 
     def _die(self, record: Record, loss: Loss) -> None:
         del self._actors[record.id]
-        if record.name:
-            del self._names[record.namespace, record.name]
+        self._free_name(record)
         for watcher in record.watchers:
             watched = self._watching.get(watcher, {})
             watched.pop(record.id, None)
@@ -305,6 +327,16 @@ class ActorDirectory:
                 self._watching.pop(watcher, None)
         self._effects.append(Vacate(record.id))
         self._bury(record, loss)
+
+    def _free_name(self, record: Record) -> None:
+        key = (record.namespace, record.name)
+        if record.name and self._names.get(key) == record.id:
+            del self._names[key]
+
+    def _unclaim(self, actor: ActorId) -> None:
+        claimed = self._claimed.pop(actor, None)
+        if claimed is not None:
+            del self._names[claimed[0]]
 
     def _bury(self, record: Record, loss: Loss) -> None:
         """Tell who watches, and remember the end for who asks later."""

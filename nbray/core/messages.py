@@ -60,6 +60,7 @@ LEAVING = 49      # reason: this process ends itself on purpose (exit_actor), it
 # ("lend", lease id) / ("unlend", lease id)   the lane's task blocks / goes on: its resources are others' meanwhile
 # ("actor_new", actor id, spec, creation, options)    options: dict, see core/directory.py
 # ("actor_kill", actor id, no_restart) / ("actor_drop", actor id) / ("actor_watch", actor id)
+# ("actor_claim", request, actor id, name, namespace, handle bytes)   answered with ("named", ...): who has the name now
 # ("actor_named", request, name, namespace)           answered with ("named", request, actor id or None, handle bytes or None)
 # ("resources", request)                 answered with ("resources", request, ((node, totals, free, labels, address), ...))
 # ("actors", request)                    answered with ("actors", request, ((id, class, name, namespace, state, epoch, owner,

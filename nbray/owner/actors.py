@@ -39,6 +39,17 @@ _BATCH = 128
 LIMBO_LIMIT = 2.0
 
 
+class NameTaken(Exception):
+    """
+    Attributes:
+        handle: of the living actor that has the name, packed.
+    """
+
+    def __init__(self, handle: bytes) -> None:
+        super().__init__("another actor has that name")
+        self.handle = handle
+
+
 class Creation:
     """An actor that waits for its constructor's arguments. Stands where a call has its pool."""
 
@@ -86,10 +97,16 @@ class Actors:
     def create(
         self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any
     ) -> Entry:
-        """Create an actor; answers the entry that lives as long as somebody has a handle."""
+        """Create an actor; answers the entry that lives as long as somebody has a handle.
+
+        Raises:
+            NameTaken: a living actor has its name.
+        """
         owner = self.owner
         payload, slots, refs, guard = owner.calls.arguments(args, kwargs)
         sequence, actor_id = owner.new_id()
+        if options.name is not None:
+            self._claim(actor_id, options)
         entry = owner.entry_type(owner.process, sequence)
         entry.guard = Guard()
         entry.guard.life = ActorLife(owner.garbage, actor_id)
@@ -122,6 +139,18 @@ class Actors:
                 self.announce(creation, call)
             owner.carry_out()
         return entry
+
+    def _claim(self, actor_id: bytes, options: Any) -> None:
+        """Have the name for that actor before anybody else has: placement decides, so that two processes at once agree."""
+        handle = self._handle(actor_id, options.meta)
+        try:
+            holder, theirs = self.ask("actor_claim", actor_id, options.name, options.namespace, handle)
+        except BaseException:  # Ctrl-C, or no answer: the claim may have been heard
+            with self.owner.lock:
+                self.owner.send_up(("actor_drop", actor_id))
+            raise
+        if holder != actor_id:
+            raise NameTaken(theirs)
 
     def announce(self, creation: Creation, call: Call) -> None:
         """Its arguments are there: placement takes over."""
@@ -158,6 +187,7 @@ class Actors:
             "max_restarts": options.max_restarts,
             "name": options.name or "",
             "namespace": options.namespace or "",
+            "detached": options.detached,
             "class_name": function.name,
             "handle": self._handle(actor_id, options.meta),
         }

@@ -238,6 +238,11 @@ class PlacementPlugin(SchedulerPlugin):
     def _op_actor_watch(self, process: ProcessId, actor: ActorId) -> None:
         self.directory.watch(process, actor, creator_lives=owner_of(actor) in self.census)
 
+    def _op_actor_claim(
+        self, process: ProcessId, request: int, actor: ActorId, name: str, namespace: str, handle: bytes
+    ) -> None:
+        self.directory.claim(process, request, actor, name, namespace, handle)
+
     def _op_actor_named(self, process: ProcessId, request: int, name: str, namespace: str) -> None:
         self.directory.named(process, request, name, namespace)
 

@@ -99,6 +99,16 @@ def test_backpressure_is_a_number_of_items_or_none():
             task_options({name: wrong}, streams=True)
 
 
+def test_memory_is_kept_by_an_actor_and_says_nothing_of_cpus():
+    options = actor_options({"memory": 1000}, is_async=False)
+    assert options.placing_spec[0] == (("CPU", 10_000), ("memory", 10_000_000))
+    assert options.held_spec[0] == (("memory", 10_000_000),)
+
+
+def test_the_default_strategy_may_be_said():
+    assert task_options({"scheduling_strategy": "DEFAULT"}) == task_options({})
+
+
 def for_actors(options):
     return actor_options(options, is_async=False)
 
@@ -162,6 +172,8 @@ def test_wrong_task_options_are_refused(options, kind):
         ({"name": "x", "namespace": ""}, ValueError),
         ({"name": "x", "namespace": 3}, TypeError),
         ({"get_if_exists": True}, ValueError),
+        ({"lifetime": "forever"}, ValueError),
+        ({"lifetime": 3}, TypeError),
     ],
 )
 def test_wrong_actor_options_are_refused(options, kind):
@@ -190,7 +202,7 @@ def test_options_of_the_other_kind_are_unknown(resolve, name):
         resolve({name: 1})
 
 
-@pytest.mark.parametrize("name", ["scheduling_strategy", "memory", "max_calls", "label_selector"])
+@pytest.mark.parametrize("name", ["scheduling_strategy", "max_calls", "label_selector"])
 def test_what_ray_has_and_nbray_does_not_is_said_to_be_not_supported_yet(name):
     with pytest.raises(ValueError, match=f"'{name}'.*not supported yet"):
         task_options({name: 1})

@@ -91,6 +91,29 @@ def test_who_asks_late_still_learns_why_it_died(alive: World) -> None:
     assert (state, reason[0]) == ("dead", "killed")
 
 
+def test_of_two_claims_the_first_has_the_name_and_both_are_told(world: World) -> None:
+    world.machine.claim(OWNER, 1, ACTOR, "n", "s", b"first")
+    world.machine.claim(CALLER, 2, b"actor-2", "n", "s", b"second")
+    assert world.last(OWNER) == ("named", 1, ACTOR, b"first")
+    assert world.last(CALLER) == ("named", 2, ACTOR, b"first")
+    assert Acquire(ACTOR, 0, OWNER, SPEC, SPEC) in world.new(name="n", namespace="s")
+
+
+def test_a_claim_that_is_given_up_frees_the_name(world: World) -> None:
+    world.machine.claim(OWNER, 1, ACTOR, "n", "s", b"first")
+    world.machine.drop(ACTOR)
+    world.machine.named(CALLER, 2, "n", "s")
+    assert world.last(CALLER) == ("named", 2, None, None)
+
+
+def test_a_dropped_actor_has_no_name_while_it_finishes(world: World) -> None:
+    world.new(name="n", namespace="s")
+    world.machine.alive(ACTOR, 0, ADDRESS)
+    world.machine.drop(ACTOR)
+    world.machine.named(CALLER, 2, "n", "s")
+    assert world.last(CALLER) == ("named", 2, None, None)
+
+
 def test_a_crash_restarts_it_under_the_next_epoch(alive: World) -> None:
     alive.machine.exited(ACTOR, 0, CRASH)
     effects = alive.drain()
