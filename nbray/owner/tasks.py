@@ -195,6 +195,9 @@ class Tasks:
         """Whether a call that has crashed runs again, when its executor ended for that reason."""
         if call.ended:
             return
+        if reason is not None:  # it is dead, and what it may have written for its answer nobody knows
+            for entry in call.entries:
+                self.owner.values.store.drop_all_of(entry.id)
         if reason is not None and reason[0] == "memory":
             if call.charge_memory(MEMORY_RETRIES):
                 pause = MEMORY_PAUSE * 2 ** (call.memory_kills - 1)

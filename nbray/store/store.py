@@ -209,6 +209,14 @@ class Store:
                 return False
         return True
 
+    def drop_all_of(self, object_id: bytes) -> None:
+        """Nobody will ever be told the names of that object's files: their writer died after it had written them."""
+        prefix = f"{object_id.hex()}-"
+        for directory in (self.directory, self._disk):
+            for name in os.listdir(directory):
+                if name.startswith(prefix):
+                    self.drop(name)
+
     def _drop_from_disk(self, name: str) -> bool:
         path = path_on_disk(self.directory, name)
         with self._account:

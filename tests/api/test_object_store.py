@@ -14,6 +14,7 @@ from gates import until
 
 import nbray
 from nbray import _runtime
+from nbray.testing import crash_point
 
 MIB = 1 << 20
 
@@ -124,6 +125,16 @@ def test_an_executor_killed_amid_a_write_leaves_nothing_in_the_store(small):
 
     with pytest.raises(nbray.exceptions.WorkerCrashedError):
         nbray.get(dies.remote())
+    until(lambda: nothing_stored(small))
+
+
+@pytest.mark.parametrize("size", [3 * MIB, 20 * MIB])
+def test_an_executor_killed_before_its_answer_leaves_nothing_in_the_store(small, tmp_path, size):
+    die = {"env_vars": crash_point("before_reply", marker=tmp_path / "died")}
+    ref = ones.options(max_retries=1, runtime_env=die).remote(size)
+    assert nbray.get(total.remote(ref)) == size
+    assert (tmp_path / "died").exists()
+    del ref
     until(lambda: nothing_stored(small))
 
 
