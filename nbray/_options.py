@@ -21,7 +21,7 @@ RetryExceptions = bool | tuple[type[BaseException], ...]
 
 class TaskOptions(NamedTuple):
     """How a task runs. ``name`` is "" unless the user gave one; ``ahead``: how many items a generator may yield before they are
-    taken, 0: any number."""
+    taken, 0: any number; ``timeout`` is seconds."""
 
     spec: Spec
     returns: int
@@ -29,6 +29,8 @@ class TaskOptions(NamedTuple):
     retry_exceptions: RetryExceptions
     name: str
     ahead: int = 0
+    priority: int = 0
+    timeout: float | None = None
 
 
 class CallOptions(NamedTuple):
@@ -131,6 +133,24 @@ def _count(name: str, value: Any) -> None:
         raise _wrong_type(name, value, "an int")
     if value < -1:
         raise ValueError(f"option {name!r} must be 0 or more, or -1 for no end; got {value}")
+
+
+def _priority(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong_type(name, value, "an int")
+    if abs(value) >= 1 << 31:
+        raise ValueError(f"option 'priority' must fit into 32 bits, got {value}")
+
+
+def _timeout(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise _wrong_type(name, value, "a number of seconds")
+    if not 0 < value < float("inf"):
+        raise ValueError(f"option 'timeout' must be more than 0 seconds, or None for no end; got {value}")
 
 
 def _num_returns(name: str, value: Any) -> None:
@@ -267,6 +287,8 @@ _TASK: dict[str, _Check] = {
     **_PLACING,
     "num_returns": _num_returns,
     "max_retries": _count,
+    "priority": _priority,
+    "timeout": _timeout,
     "retry_exceptions": _retry_exceptions,
     "name": _text,
     "_generator_backpressure_num_objects": _ahead,
@@ -394,6 +416,8 @@ def task_options(options: Mapping[str, Any], *, streams: bool = False) -> TaskOp
         spec=_spec(_default(options, "num_cpus", 1), options, environment_variables(options)),
         returns=_returns(options, streams, STREAMING if streams else 1),
         max_retries=_default(options, "max_retries", 3),
+        priority=_default(options, "priority", 0),
+        timeout=None if options.get("timeout") is None else float(options["timeout"]),
         retry_exceptions=_retried(options),
         name=_default(options, "name", ""),
         ahead=max(_default(options, "_generator_backpressure_num_objects", 0), 0),

@@ -132,6 +132,11 @@ def remote(*targets: Any, **options: Any) -> Any:
         num_returns: tasks: the number of refs ``.remote()`` answers (default 1; 0: None). Of a generator function: "streaming",
             its default, or the number of its first items that are wanted.
         max_retries: tasks: reruns after a crash of the executor (default 3; -1: no end).
+        priority: tasks: a whole number (default 0); of one driver's tasks that wait, the highest go first (an
+            executor that is there may go on with tasks that need the same resources for a tenth of a second).
+        timeout: tasks: seconds that the function may run (default None: no end). After that it is interrupted as by
+            ``cancel``, a second later its process is ended, and ``get`` raises ``TaskTimeoutError``. Neither counts against
+            ``max_retries``; it is retried if ``retry_exceptions`` includes it.
         retry_exceptions: tasks: also rerun when the function raises: True, or a list of exception types.
         _generator_backpressure_num_objects: tasks that are generators: pause when so many items are yielded and not taken
             (default -1: never).

@@ -11,6 +11,7 @@ NbrayError
 │   │   ├── ActorDiedError          for good
 │   │   └── ActorUnavailableError   for now; the call may or may not have run
 │   ├── GetTimeoutError             (TimeoutError)
+│   ├── TaskTimeoutError            (TimeoutError) the task ran longer than its option ``timeout``
 │   ├── ObjectLostError
 │   │   ├── OwnerDiedError
 │   │   └── ObjectFreedError
@@ -199,6 +200,10 @@ class ActorUnavailableError(RayActorError):
 
 class GetTimeoutError(RayError, TimeoutError):
     """``get`` reached its time-out. Nothing was cancelled; the refs stay valid."""
+
+
+class TaskTimeoutError(RayError, TimeoutError):
+    """The task ran longer than its option ``timeout`` allows. It was interrupted, and if need be its process was ended."""
 
 
 class ObjectLostError(RayError):

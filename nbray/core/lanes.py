@@ -85,7 +85,7 @@ class Lane:
 class Pool:
     """All calls and lanes of one shape."""
 
-    __slots__ = ("spec", "ready", "lanes", "idle", "wanted", "most")
+    __slots__ = ("spec", "ready", "lanes", "idle", "wanted", "most", "priority")
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -93,6 +93,7 @@ class Pool:
         self.lanes: list[Lane] = []
         self.idle: list[Lane] = []
         self.wanted = 0
+        self.priority = 0  # for which they are wanted
         self.most = MOST_FREE_LANES if not spec[0] else 1 << 30
 
 
@@ -129,6 +130,11 @@ class Lanes:
         if pool.idle and ready.live == 1:
             self._fill(pool, pool.idle[-1])
         waiting = ready.live
+        if (
+            waiting and call.priority > pool.priority and pool.wanted
+        ):  # those that it overtakes have asked for less
+            pool.priority = call.priority
+            self._want(pool, pool.wanted)
         if waiting > pool.wanted and not waiting & (waiting - 1):  # at each doubling
             self._demand(pool)
 
@@ -400,6 +406,8 @@ class Lanes:
 
     def _want(self, pool: Pool, n: int) -> None:
         pool.wanted = n
+        head = pool.ready.head()
+        pool.priority = head.priority if head is not None else 0
         self._effects.append((WANT, pool.spec, n))
 
     def validate(self) -> None:

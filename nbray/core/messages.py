@@ -53,8 +53,9 @@ RETIRE = 47       # finish what is queued, leave once nobody needs what you own
 LEAVING = 49      # reason: this process ends itself on purpose (exit_actor), its exit is no crash
 
 # --- uplink: owner -> placement ("op", fields...) -----------------------------------------------------------------
-# ("want", spec, n, parent)              n leases of that shape are wanted and not yet granted (absolute, idempotent).
-#                                        parent: the lease id under which the asking task runs, or None
+# ("want", spec, n, parent, priority)    n leases of that shape are wanted and not yet granted (absolute, idempotent).
+#                                        parent: the lease id under which the asking task runs, or None;
+#                                        priority: the highest of the calls that wait for them
 # ("give", lease id)                     the owner is done with the lease
 # ("abandon", lease id)                  so it is, and its executor does not react any more: it is killed
 # ("lend", lease id) / ("unlend", lease id)   the lane's task blocks / goes on: its resources are others' meanwhile

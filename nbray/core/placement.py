@@ -7,7 +7,8 @@ Who is served first:
 1. What needs room to start but holds nothing then, such as a default actor: it takes nothing from anybody.
 2. Children of a blocked task whose lent slot no child of its own uses yet (a *claim*): recursion goes depth first.
 3. The job that has the fewest leases in use; a *job* is a driver with everything that its tasks submit in turn.
-4. Within a job the deepest, so a tree of tasks is finished before it is widened; then the one who waits longest.
+4. Within a job the highest priority; then the deepest, so a tree of tasks is finished before it is widened; then the one
+   who waits longest.
 
 A large shape does not starve behind small ones: passed over more than ``PATIENCE`` times, it gets a node reserved, and what
 is free there waits for it. Claims pass a reservation (the task that must end first may be their parent).
@@ -126,22 +127,25 @@ class Placement:
                     self._refuse(want)
 
     # --- owners ----------------------------------------------------------------------------------------------------
-    def want(self, owner: ProcessId, spec: Spec, n: int, parent: LeaseId | None = None) -> None:
+    def want(
+        self, owner: ProcessId, spec: Spec, n: int, parent: LeaseId | None = None, priority: int = 0
+    ) -> None:
         """``owner`` has ``n`` leases of that spec to come. Absolute: it replaces what the owner wanted before.
 
         Args:
             parent: the lease under which the asking task runs.
+            priority: the highest of the calls that wait.
         """
         want = self._wants.get((owner, spec))
         if want is None:
             if n <= 0:
                 return
             want = self._wants[owner, spec] = Want(owner, spec, spec[0])
-        waited, before = want.unmet > 0, (want.parent, want.job, want.depth)
-        origin = self._origin_of(owner, parent)
+        waited, before = want.unmet > 0, (want.parent, want.job, want.depth, want.priority)
+        origin = (*self._origin_of(owner, parent), priority)
         if before != origin:
             self._waiting.remove(want)
-            want.parent, want.job, want.depth = origin
+            want.parent, want.job, want.depth, want.priority = origin
         want.wanted = max(n, want.placing)  # what is on its way will come, wanted or not
         if not want.unmet:
             self._met(want)
@@ -302,7 +306,7 @@ class Placement:
 
     def _pump(self) -> None:
         while True:
-            best: tuple[tuple[int, int, int], Want, bool] | None = None
+            best: tuple[tuple[int, int, int, int], Want, bool] | None = None
             for shape in [shape for shape in self._waiting.shapes.values() if not shape.blocked]:
                 candidate = self._candidate(shape)
                 if candidate is not None and (best is None or candidate < best):
@@ -317,15 +321,17 @@ class Placement:
             else:
                 self._place(want, node, claim)
 
-    def _candidate(self, shape: Shape) -> tuple[tuple[int, int, int], Want, bool] | None:
+    def _candidate(self, shape: Shape) -> tuple[tuple[int, int, int, int], Want, bool] | None:
         if shape.claims:
             want = next(reversed(shape.claims))
-            return (-1, -want.depth, want.ticket), want, True
+            return (-1, 0, -want.depth, want.ticket), want, True
         heads = shape.heads()
         if heads:
             # What holds nothing takes nothing from anybody: first.
             rank = self.ledger.active if shape.holds else dict.fromkeys((want.job for want in heads), -2)
-            return min(((rank[want.job], -want.depth, want.ticket), want, False) for want in heads)
+            return min(
+                ((rank[want.job], -want.priority, -want.depth, want.ticket), want, False) for want in heads
+            )
         del self._waiting.shapes[shape.asks, shape.holds]
         if self._reservation is not None and self._reservation[1] == (shape.asks, shape.holds):
             self._cancel_reservation()

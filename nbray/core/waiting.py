@@ -21,7 +21,7 @@ class Want:
 
     __slots__ = (
         "actor", "asks", "depth", "epoch", "failures", "job", "owner", "parent", "placing", "shape", "spec", "ticket",
-        "wanted",
+        "wanted", "priority",
     )  # fmt: skip
 
     def __init__(self, owner: ProcessId, spec: Spec, asks: Resources) -> None:
@@ -34,6 +34,7 @@ class Want:
         self.parent: LeaseId | None = None
         self.job = owner
         self.depth = 0
+        self.priority = 0
         self.ticket = 0
         self.failures = 0.0
         self.actor: ActorId | None = None
@@ -54,7 +55,7 @@ class Shape:
         self.blocked = False  # no node has room; until one gains some, nobody here needs a look
         self.passed = 0  # placements of other shapes since this one was first blocked
         self.claims: dict[Want, None] = {}  # children of blocked tasks, see placement; the newest last
-        self.jobs: dict[ProcessId, list[tuple[int, int, Want]]] = {}
+        self.jobs: dict[ProcessId, list[tuple[tuple[int, int], int, Want]]] = {}
 
     def heads(self) -> list[Want]:
         """The first of every job."""
@@ -83,7 +84,9 @@ class WaitingList:
             shape = self.shapes[want.shape] = Shape(want.shape)
         self._last_ticket += 1
         want.ticket = self._last_ticket
-        heapq.heappush(shape.jobs.setdefault(want.job, []), (-want.depth, want.ticket, want))
+        heapq.heappush(
+            shape.jobs.setdefault(want.job, []), ((-want.priority, -want.depth), want.ticket, want)
+        )
         if want.parent is not None:
             self._children.setdefault(want.parent, {})[want] = None
         return shape

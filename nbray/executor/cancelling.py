@@ -160,6 +160,10 @@ class Cancelling:
         self.cancel(call, force, recursive)
         return True
 
+    def runs(self, call: Current) -> bool:
+        """Whether the main thread is still in it."""
+        return self._current is call
+
     def cancel(self, call: Current, force: bool, recursive: bool) -> None:
         """Cancel a call that runs, and with ``recursive`` what it has submitted."""
         call.canceled = True

@@ -26,6 +26,7 @@ from nbray.executor.actor_host import become
 from nbray.executor.actor_methods import ActorExit
 from nbray.executor.boot import Boot
 from nbray.executor.cancelling import Cancelling
+from nbray.executor.deadlines import Deadlines
 from nbray.executor.running import ArgumentLost, Caller, Current, Runner, current, enter
 from nbray.executor.upstream import Upstream
 from nbray.owner.owner import Owner
@@ -65,6 +66,7 @@ class Executor:
         self.class_name = ""
         self._main = threading.get_ident()
         self.cancelling = Cancelling(self)
+        self.deadlines = Deadlines(self)
         self.owner = Owner(
             process=new_process_id(),
             node=boot.node_id,
@@ -361,6 +363,10 @@ class Executor:
         self.control.send((m.LEAVING, reason))
         os._exit(1)
 
+    def give_back(self, connection: Connection) -> None:
+        """All calls that have not started go back to their owner. Under the lock."""
+        connection.send((m.RETURNED, self._take_back(connection, len(self.queue)), True))
+
     def _let_go(self) -> None:
         self.runner.instance = None
 
@@ -386,6 +392,8 @@ class Executor:
         cancelling = self.cancelling
         try:
             try:
+                if extra is not None and "timeout" in extra:
+                    self.deadlines.start(running, extra["timeout"])
                 cancelling.begin(running)
                 function = runner.find(caller, number)
                 if payload or slots:
@@ -414,7 +422,9 @@ class Executor:
             return  # whoever called hears that the actor is dead
         except BaseException as error:
             cancelling.end(running)
-            if running.canceled and isinstance(error, KeyboardInterrupt | TaskCancelledError):
+            if running.overdue is not None and isinstance(error, KeyboardInterrupt | TaskCancelledError):
+                status, values = m.FAILED, runner.overdue(running, error)
+            elif running.canceled and isinstance(error, KeyboardInterrupt | TaskCancelledError):
                 status, values = m.CANCELLED, runner.cancelled(running, error)
             else:
                 status, values = m.FAILED, [runner.failure(error, name)]

@@ -18,7 +18,7 @@ from nbray.core.ids import Address, ProcessId, object_id
 from nbray.core.messages import WireValue
 from nbray.core.ownership import Entry, with_refs
 from nbray.core.streaming import Outlet
-from nbray.exceptions import ObjectLostError, TaskCancelledError
+from nbray.exceptions import ObjectLostError, TaskCancelledError, TaskTimeoutError
 from nbray.executor.actor_methods import ACTOR_METHODS
 from nbray.executor.generators import Generators
 from nbray.owner.owner import Owner
@@ -58,11 +58,12 @@ class Current:
         canceled: it is not wanted any more. recursive: nor is what it has submitted.
         began: an asyncio task has started to run it.
         interrupted: the KeyboardInterrupt was raised.
+        overdue: the seconds that it might run, once they are over.
         on_cancel: called under the owner's lock, where cancelling is not a KeyboardInterrupt of the main thread.
     """
 
     __slots__ = (
-        "connection", "sequence", "owner", "name", "canceled", "recursive", "interrupted", "began", "on_cancel",
+        "connection", "sequence", "owner", "name", "canceled", "recursive", "interrupted", "began", "on_cancel", "overdue",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, sequence: int, owner: bytes, name: str) -> None:
@@ -74,6 +75,7 @@ class Current:
         self.recursive = False
         self.interrupted = False
         self.began = False
+        self.overdue: float | None = None
         self.on_cancel: Callable[[], object] | None = None
 
     @property
@@ -215,6 +217,12 @@ class Runner:
         self.owner.lead.run_until(
             lambda: all(map(peers.acknowledged, requests)), time.monotonic() + _ACK_LIMIT
         )
+
+    def overdue(self, call: Current, error: BaseException) -> list[WireValue]:
+        """The values of an answer that says that a call ran for too long."""
+        told = TaskTimeoutError(f"{call.name} ran for more than {call.overdue:g} s")
+        told.__traceback__ = error.__traceback__
+        return [self.failure(told, call.name)]
 
     def cancelled(self, call: Current, error: BaseException | None) -> list[WireValue]:
         """The values of an answer that says that a call was cancelled; ``error`` is what it let through, if anything."""

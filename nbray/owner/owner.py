@@ -100,6 +100,7 @@ class Owner:
         self.completions = 0
         self.deferred: deque[Callable[[], None]] = deque()
         self.closed = False
+        self._said_what_runs_on = False
         #: The interpreter ends: Python runs our last handler, and only daemon threads are left beside it.
         self.exiting = False
         self.abandoned = ""
@@ -251,9 +252,18 @@ class Owner:
         __tracebackhide__ = True
         try:
             return self.block(done, deadline)
+        except KeyboardInterrupt as interrupt:
+            self._say_what_runs_on(interrupt)
+            raise
         finally:
             if self.exiting:
                 stop_if_daemon()
+
+    def _say_what_runs_on(self, interrupt: KeyboardInterrupt) -> None:
+        """Ctrl-C ends the wait and not the work. Said once a session, to the driver."""
+        if self.on_block is None and not self._said_what_runs_on:
+            self._said_what_runs_on = True
+            interrupt.add_note("The tasks run on. nbray.cancel(ref) ends the one that makes a ref's value.")
 
     def check_open(self) -> None:
         if self.closed:

@@ -60,6 +60,9 @@ class Tasks:
                 sequence, function, payload, slots, entries, refs, guard, self.lanes.pool(options.spec),
                 options.max_retries, options.retry_exceptions,
             )  # fmt: skip
+            call.priority = options.priority
+            if options.timeout is not None:
+                call.extra = {"timeout": options.timeout}
             if stream is not None:
                 owner.streams.join(call, stream)
             owner.calls.under_way[sequence] = call
@@ -89,7 +92,9 @@ class Tasks:
                 lane = effect[1]
                 owner.calls.send(lane.peer, lane.known, effect[2])
             elif what == lane_effects.WANT:
-                owner.send_up(("want", effect[1], effect[2], owner.current_lease()))
+                head = self.lanes.pool(effect[1]).ready.head()
+                priority = head.priority if head is not None else 0
+                owner.send_up(("want", effect[1], effect[2], owner.current_lease(), priority))
             elif what == lane_effects.GIVE:
                 self._give(effect[1])
             elif what == lane_effects.RECALL:

@@ -206,8 +206,10 @@ class PlacementPlugin(SchedulerPlugin):
     def _op_hello(self, process: ProcessId) -> None:
         """A driver's first words, so that placement knows it."""
 
-    def _op_want(self, process: ProcessId, spec: Any, n: int, parent: LeaseId | None) -> None:
-        self.placement.want(process, _spec(spec), n, parent)
+    def _op_want(
+        self, process: ProcessId, spec: Any, n: int, parent: LeaseId | None, priority: int = 0
+    ) -> None:
+        self.placement.want(process, _spec(spec), n, parent, priority)
 
     def _op_give(self, process: ProcessId, lease: LeaseId) -> None:
         self.placement.give(process, lease)
