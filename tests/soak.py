@@ -416,7 +416,7 @@ def state() -> State:
     process = psutil.Process()
     owner = _runtime.current().owner
     stored = 0
-    with os.scandir(owner.values.store_dir) as files:
+    with os.scandir(owner.values.store.directory) as files:
         for file in files:
             with contextlib.suppress(OSError):
                 stored += file.stat().st_blocks * 512

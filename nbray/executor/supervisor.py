@@ -460,8 +460,9 @@ class Node:
             except OSError:
                 pass
         self._report(executor, executor.loss(tail))
-        assert self._loop is not None
-        self._loop.call_later(_HEIRS, self._remove_heirless, executor.process)
+        if executor.process:  # it came far enough to own anything
+            assert self._loop is not None
+            self._loop.call_later(_HEIRS, self._remove_heirless, executor.process)
 
     def _remove_heirless(self, process: bytes) -> None:
         if self._closed is None and self._server is not None:

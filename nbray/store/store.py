@@ -30,6 +30,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from nbray.core.ids import PROCESS_ID_SIZE
 from nbray.exceptions import OutOfDiskError
 from nbray.store.account import Account, Figures
 from nbray.store.directory import ACCOUNT, DISK, FREE, furnish
@@ -177,7 +178,13 @@ class Store:
         )
 
     def left_by(self, process: bytes) -> list[str]:
-        """The names of the objects that are or were owned by that process."""
+        """The names of the objects that are or were owned by that process.
+
+        Raises:
+            ValueError: that is no process id.
+        """
+        if len(process) != PROCESS_ID_SIZE:
+            raise ValueError(f"a process id has {PROCESS_ID_SIZE} bytes, not {len(process)}")
         prefix = process.hex()
         return [
             name

@@ -100,5 +100,7 @@ def test_what_nobody_takes_over_goes_and_the_rest_stays(tmp_path):
         server.adopted((20, [(dead + bytes(7) + b"\x01", adopted.name)]))
         server.remove_heirless(dead)
         assert [store.has(segment.name) for segment in (orphan, adopted, other)] == [False, True, True]
+        with pytest.raises(ValueError, match="process id"):
+            server.remove_heirless(b"")  # of an executor that never came up: all names begin with that
     finally:
         store.close()
