@@ -15,7 +15,6 @@ import collections
 import contextlib
 import faulthandler
 import gc
-import os
 import random
 import signal
 import sys
@@ -415,11 +414,8 @@ class State(NamedTuple):
 def state() -> State:
     process = psutil.Process()
     owner = _runtime.current().owner
-    stored = 0
-    with os.scandir(owner.values.store.directory) as files:
-        for file in files:
-            with contextlib.suppress(OSError):
-                stored += file.stat().st_blocks * 512
+    figures = owner.values.store.figures()
+    stored = figures.used + figures.spilled
     tables = len(owner.calls.under_way) + len(owner.holds) + len(owner.canonical) + len(owner.actors.machines)
     return State(
         process.memory_info().rss / (1 << 20),
