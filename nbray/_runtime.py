@@ -321,7 +321,7 @@ def _start(
             send_up=lambda message: pools[0].uplink.send(message),
         )
         if not log_to_driver:
-            owner.peers.output = lambda who, stream, text, pid: None
+            owner.console.output = None
         config = NodeConfig(
             node_id=node,
             session_dir=session_dir,

@@ -64,7 +64,7 @@ class Boot(NamedTuple):
 
     @property
     def log_path(self) -> str:
-        """Where descriptors 1 and 2 of the process go."""
+        """Where descriptors 1 and 2 of the process go: of the template to this file, of an executor see ``outlet.py``."""
         return f"{self.session_dir}/log/{self.number or 'template'}"
 
     def pack(self) -> bytes:

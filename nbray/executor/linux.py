@@ -14,6 +14,7 @@ from nbray.exceptions import RaySystemError
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
+_IOLBF = 1
 
 
 def start_method(platform: str, threads: int) -> str:
@@ -53,6 +54,22 @@ def _prctl(option: int, argument: object) -> None:
 def set_process_name(name: str) -> None:
     """What ``ps`` and ``top`` show, at most 15 bytes."""
     _prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()))
+
+
+def buffer_lines() -> None:
+    """C's ``stdout`` gives every line away at its end, though it is a file."""
+    try:
+        libc = _libc()
+        stdout = ctypes.c_void_p.in_dll(libc, "stdout" if sys.platform == "linux" else "__stdoutp")
+        libc.setvbuf(stdout, None, _IOLBF, ctypes.c_size_t(0))
+    except (ValueError, AttributeError):  # a C library that has it under another name
+        pass
+
+
+def give_back(file: int, end: int) -> None:
+    """The disk space of a file's first ``end`` bytes, which will not be read any more. Its size stays."""
+    if sys.platform == "linux":  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE; some file systems cannot
+        _libc().fallocate(file, 3, ctypes.c_int64(0), ctypes.c_int64(end))
 
 
 def adopt_orphans() -> None:

@@ -53,12 +53,12 @@ def describe(loss: Loss) -> str:
     return f"process {pid}: {words}" + (f"\n{tail}" if tail else "")
 
 
-def tail_of(path: str) -> str:
-    """The last lines of a log, without control bytes (a terminal would obey them); "" if there is none."""
+def tail_of(path: str, start: int = 0) -> str:
+    """The last lines of a log, of what is after its first ``start`` bytes, without control bytes (a terminal would obey them); "" if there is none."""
     try:
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(size - _TAIL_BYTES, 0))
+            file.seek(max(size - _TAIL_BYTES, start))
             text = file.read().decode(errors="replace")
     except OSError:
         return ""

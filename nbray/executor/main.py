@@ -80,13 +80,13 @@ class Executor:
         )
         owner = self.owner
         self.runner = Runner(owner)
-        self.upstream = Upstream(self)
+        self.upstream = Upstream(self, boot.log_path)
         owner.on_block, owner.on_unblock = self._blocked, self._unblocked
         owner.on_flush = self.upstream.share_events
         owner.parent_task = self._parent_task
         owner.peers.caller = self._caller
         owner.current_lease = lambda: self.lease
-        owner.peers.output = self.upstream.pass_on
+        owner.console.output = self.upstream.pass_on
         owner.peers.handlers.update(
             {
                 m.ATTACH: self._attach,
@@ -121,7 +121,7 @@ class Executor:
     def enter(self, call: Current) -> None:
         """The calling thread or asyncio task runs that call from here on."""
         enter(call)
-        self.upstream.last = call.connection
+        self.upstream.last, self.upstream.name = call.connection, call.name
 
     # -- control channel: under the lock -----------------------------------------------------------------------------
 
@@ -158,6 +158,7 @@ class Executor:
     def _attach(self, connection: Connection, message: Message) -> None:
         caller = connection.context = Caller()
         caller.lease = message[1]
+        self.upstream.callers.append(connection)
         self.owner.job, self.owner.namespace = message[2:]
 
     def _attach_actor(self, connection: Connection, message: Message) -> None:
@@ -166,6 +167,7 @@ class Executor:
             connection.close()  # somebody who looks for an earlier incarnation
             return
         caller.epoch = message[2]
+        self.upstream.callers.append(connection)
 
     def _function(self, connection: Connection, message: Message) -> None:
         _, number, blob, name = message
@@ -345,8 +347,7 @@ class Executor:
             for last in (
                 self._let_go,
                 atexit._run_exitfuncs,
-                sys.stdout.flush,
-                sys.stderr.flush,
+                self.upstream.end_lines,
                 self.owner.flush,
             ):
                 try:
@@ -435,13 +436,14 @@ class Executor:
         duration = (time.perf_counter_ns() - begun) // 1000
         self.answer(running, status, values, duration, started)
         enter(None)
+        self.upstream.name = ""
 
     def answer(
         self, call: Current, status: int, values: list[WireValue], duration: int, started: float
     ) -> None:
         """Send a call's result, after everything that has to be known before it."""
         owner = self.owner
-        self.upstream.flush_lines()
+        self.upstream.end_lines(call)
         waiting = owner.peers.unacknowledged()
         if waiting:
             self.runner.acknowledged(waiting)

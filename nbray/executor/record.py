@@ -21,6 +21,7 @@ class Record:
         process: its owner's process id; empty until it is ready, like ``address`` and ``connection``.
         early: messages that wait for the connection.
         lease: what it works for; None while it is idle or after the lease has ended.
+        served: the last lease that it had.
         since: when it got the lease.
         actor: it is, or becomes, an actor.
         killed: why nbray sent it SIGKILL. memory: because the node ran out of memory.
@@ -30,7 +31,7 @@ class Record:
     """
 
     __slots__ = (
-        "number", "shape", "ready", "pid", "process", "address", "connection", "early", "lease", "since",
+        "number", "shape", "ready", "pid", "process", "address", "connection", "early", "lease", "served", "since",
         "actor", "killed", "memory", "leaving", "retired", "status",
     )  # fmt: skip
 
@@ -46,6 +47,7 @@ class Record:
         self.lease: int | None = None
         self.since = 0.0
         self.actor = False
+        self.served: int | None = None
         self.killed: str | None = None
         self.memory = False
         self.leaving: str | None = None

@@ -11,6 +11,7 @@ import sys
 
 from nbray.executor import linux, threads
 from nbray.executor.boot import Boot
+from nbray.executor.outlet import SUFFIXES
 
 
 def settle(boot: Boot) -> None:
@@ -33,16 +34,18 @@ def settle(boot: Boot) -> None:
 
 
 def _standard_streams(log_path: str) -> None:
-    """0 from nowhere, 1 and 2 to a file, which outlives a crash: its end goes into the error that the owner sees."""
+    """0 from nowhere, 1 and 2 to files, which outlive a crash; see ``executor/outlet.py``."""
     nothing = os.open(os.devnull, os.O_RDONLY)
-    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(nothing, 0)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
     os.close(nothing)
-    os.close(log)
-    # A crash loses what is still in Python's buffer.
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    for number, suffix in ((1, SUFFIXES[0]), (2, SUFFIXES[1])):
+        log = os.open(log_path + suffix, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(log, number)
+        os.close(log)
+    # A crash loses what is still in Python's buffer, or in C's.
+    for stream in (sys.__stdout__, sys.__stderr__):
+        stream.reconfigure(write_through=True, errors="backslashreplace")  # type: ignore[union-attr]
+    linux.buffer_lines()
     faulthandler.enable(file=2)
 
 

@@ -36,6 +36,7 @@ from nbray.executor.boot import Boot
 from nbray.executor.loss import tail_of
 from nbray.executor.memory import private_bytes
 from nbray.executor.node_config import NodeConfig, StartError
+from nbray.executor.outlet import SUFFIXES, answered_of, rest_of
 from nbray.executor.pool import IdlePool, Shape, shape_of
 from nbray.executor.record import Record
 from nbray.executor.template_link import TemplateLink
@@ -73,6 +74,8 @@ class Node:
     Attributes:
         on_up: (process id, message) an executor's owner has something for placement.
         on_hosted: (actor id, epoch, address, None or pickled failure) an actor's ``__init__`` has ended.
+        on_output: (last lease id or None, pid, [(stream, text), ...]) what an executor that is gone had printed last; comes
+            before ``on_exit``.
         on_exit: (lease id or None, process id, loss) an executor is gone. Not called for those that never were ready, whose
             ``lane`` or ``host`` raises, nor after ``close``.
         reactor: the node agent's sockets.
@@ -88,6 +91,7 @@ class Node:
         self.on_up: Callable[[bytes, Message], None] = _ignore
         self.on_hosted: Callable[[bytes, int, Address, bytes | None], None] = _ignore
         self.on_exit: Callable[[int | None, bytes, Loss], None] = _ignore
+        self.on_output: Callable[[int | None, int, list[tuple[int, str]]], None] = _ignore
         self._store: Store | None = None
         self._server: StoreServer | None = None
         self._upkeep = Upkeep(self._candidates, self._out_of_memory)
@@ -273,7 +277,7 @@ class Node:
         return executor
 
     def _assign(self, executor: Record, lease_id: int) -> None:
-        executor.lease = lease_id
+        executor.lease = executor.served = lease_id
         executor.since = self._now()
         self._leases[lease_id] = executor
 
@@ -453,8 +457,11 @@ class Node:
         self._forget(executor)
         self._upkeep.executor_ended()
         path = self._boot(executor.number, executor.shape).log_path
-        tail = tail_of(path)
-        for left in (path, executor.address.unix if executor.address else ""):
+        tail = tail_of(path + SUFFIXES[1], answered_of(path))
+        rest = rest_of(path)
+        if rest:
+            self.on_output(executor.served, executor.pid, rest)
+        for left in (*(path + suffix for suffix in SUFFIXES), executor.address.unix if executor.address else ""):
             try:
                 os.unlink(left)
             except OSError:

@@ -4,77 +4,140 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
-from nbray.core.messages import Message
-from nbray.executor.running import current
-from nbray.executor.streams import Lines
+from nbray.executor.outlet import Outlet
+from nbray.executor.running import Current, current
+from nbray.executor.streams import Lines, NoInput
 
 if TYPE_CHECKING:
     from nbray.executor.main import Executor
 
 #: Seconds between two messages with what this process' own calls came to.
 _SHARE = 0.02
+#: Seconds for which lines are gathered after some were passed on.
+_GATHER = 0.002
+#: Bytes in a connection's memory from which on output waits in its file; bytes there from which on print() waits.
+_FULL, _PATIENCE = 1 << 18, 1 << 26
 
 
 class Upstream:
-    """The way to the caller, and so on up to the driver. Replaces ``sys.stdout`` and ``sys.stderr``."""
+    """The way to the caller, and so on up to the driver. Replaces ``sys.stdin``, ``sys.stdout`` and ``sys.stderr``.
 
-    def __init__(self, executor: Executor) -> None:
+    Lines go into the files of ``Outlet`` first and are passed on at once, unless the socket is full: then they wait there, not
+    in memory. Whoever prints on all the same waits at ``_PATIENCE`` bytes.
+
+    Attributes:
+        name: of what the process does, for output of which nothing more is known.
+        last: the connection that brought the last call.
+        callers: all connections that may bring one.
+    """
+
+    def __init__(self, executor: Executor, path: str) -> None:
         self._executor = executor
         self.owner = executor.owner
+        self.outlet = Outlet(path)
         self._pid = os.getpid()
+        self.name = ""
         self.last: Connection | None = None
+        self.callers: list[Connection] = []
         self._events_sent = 0
-        self._unsaid: deque[Message] = deque()
         self._shared = 0.0
+        self._pumped = 0.0
+        self._pumping = threading.Lock()
         self.out = Lines(1, self._print)
         self.err = Lines(2, self._print)
-        sys.stdout, sys.stderr = self.out, self.err
+        sys.stdin, sys.stdout, sys.stderr = NoInput(), self.out, self.err
 
-    def _print(self, number: int, text: str) -> None:
-        running = current()
-        who = running.name if running is not None else self._executor.class_name
-        self._send_output((m.OUTPUT, who, number, text, os.getpid()))
+    def _print(self, number: int, data: bytes) -> None:
+        outlet = self.outlet
+        if os.getpid() != self._pid or self.owner.lock.held_here:  # a fork of user code; a finalizer amid a transition
+            outlet.write(number, data, None)
+            return
+        outlet.note_others()
+        outlet.write(number, data, current())
+        if time.monotonic() - self._pumped < _GATHER:
+            self.owner.lead.nudge()  # whoever polls next passes it on
+            return
+        self.pump()
+        self._pumped = time.monotonic()
+        if outlet.behind() > _PATIENCE:
+            self._wait_for_room(_PATIENCE)
 
-    def pass_on(self, who: str, number: int, text: str, pid: int) -> None:
+    def pump(self, last: bool = False) -> None:
+        """Pass on what the socket takes, of this process's own output and of what it started.
+
+        Args:
+            last: beginnings of lines, too.
+        """
+        outlet = self.outlet
+        while (seen := outlet.sizes()) != outlet.positions:
+            if self.owner.lock.held_here or not self._pumping.acquire(blocking=last):
+                return  # in the middle of a transition; or who pumps looks once more after he has let go
+            try:
+                self._pass_on(last)
+            finally:
+                self._pumping.release()
+            if outlet.sizes() == seen:
+                return
+
+    def _pass_on(self, last: bool) -> None:
+        outlet = self.outlet
+        while (piece := outlet.next(last)) is not None:
+            with self.owner.lock:
+                target = self._upstream(piece.by)
+                if target is None or target.unsent > _FULL:
+                    return
+                target.send((m.OUTPUT, self._who(piece.by), piece.stream, piece.text, self._pid, self.owner.node))
+            outlet.passed(piece)
+
+    def _who(self, call: Current | None) -> str:
+        return self._executor.class_name or (call.name if call is not None else self.name) or "executor"
+
+    def pass_on(self, who: str, number: int, text: str, pid: int, node: bytes) -> None:
         """Output of a call that our user code submitted."""
-        self._send_output((m.OUTPUT, who, number, text, pid))
-
-    def _send_output(self, message: Message) -> None:
-        if os.getpid() != self._pid:  # forked by user code: the connections are the parent's
-            os.write(message[2], message[3].encode())
-            return
-        if self.owner.lock.held_here:  # a finalizer that prints, in the middle of a transition
-            self._unsaid.append(message)
-            return
+        self.pump()
         with self.owner.lock:
-            target = self._upstream()
+            target = self._upstream(current())
             if target is not None:
-                target.send(message)
-            else:
-                os.write(message[2], message[3].encode())
+                target.send((m.OUTPUT, who, number, text, pid, node))
+                return
+        self.outlet.write(number, text.encode("utf-8", "backslashreplace"), None)
 
-    def _upstream(self) -> Connection | None:
-        running = current()
-        if running is not None and not running.connection.closed:
-            self.last = running.connection
-        last = self.last
-        return last if last is not None and not last.closed else None
+    def _upstream(self, call: Current | None) -> Connection | None:
+        """Whoever waits for the call; if he is gone, or there is none, who called last; then anybody."""
+        if call is not None and not call.connection.closed:
+            return call.connection
+        if self.last is not None and not self.last.closed:
+            return self.last
+        self.callers = [caller for caller in self.callers if not caller.closed]
+        return self.callers[-1] if self.callers else None
+
+    def _wait_for_room(self, limit: int) -> None:
+        """Until no more than ``limit`` bytes wait, or nobody is there who could take them."""
+        while self.outlet.behind() > limit:
+            target = self._upstream(current())
+            if target is None:
+                return
+
+            def room(target: Connection = target) -> bool:
+                return target.closed or target.unsent < _FULL
+
+            self.owner.lead.run_until(room, time.monotonic() + 1.0)
+            self.pump(last=limit == 0)
 
     def share_events(self) -> None:
         """While a task runs or after it: fifty times a second at most, what it submitted is news for the views."""
-        while self._unsaid:
-            self._send_output(self._unsaid.popleft())
+        self.pump()
         now = time.monotonic()
         if self.owner.feed.end != self._events_sent and now - self._shared >= _SHARE:
             self._shared = now
             with self.owner.lock:
-                target = self._upstream()
+                target = self._upstream(current())
                 if target is not None:
                     self.send_events(target)
 
@@ -85,12 +148,16 @@ class Upstream:
             connection.send((m.EVENTS, raws))
             self.owner.feed.trim()
 
-    def flush_lines(self) -> None:
-        """Hand over what was printed without an end of line, before the call that printed it is answered."""
-        if self.out.pending:
-            self.out.flush()
-        if self.err.pending:
-            self.err.flush()
+    def end_lines(self, call: Current | None = None) -> None:
+        """The call is about to be answered (None: the process to end): all that it has printed goes first."""
+        if self.out.begun:
+            self.out.end(call)
+        if self.err.begun:
+            self.err.end(call)
+        if self.outlet.sizes() != self.outlet.positions:
+            self.pump(last=True)
+            self._wait_for_room(0)
+        self.outlet.answered()
 
     def send_news(self, connection: Connection) -> None:
         """Events that came since the last ones were sent, if any. Under the lock."""

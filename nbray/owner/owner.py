@@ -36,6 +36,7 @@ from nbray.exceptions import (
 from nbray.owner.actors import Actors
 from nbray.owner.calls import Calls
 from nbray.owner.cancelling import Cancelling
+from nbray.owner.console import Console
 from nbray.owner.guards import Garbage, Guard
 from nbray.owner.inheritance import Inheritance
 from nbray.owner.lineage import Lineages
@@ -99,6 +100,7 @@ class Owner:
         self.failures = 0
         self.completions = 0
         self.deferred: deque[Callable[[], None]] = deque()
+        self.console = Console(node)
         self.closed = False
         self._said_what_runs_on = False
         #: The interpreter ends: Python runs our last handler, and only daemon threads are left beside it.
@@ -134,6 +136,7 @@ class Owner:
             "processes_gone": self.peers.processes_gone,
             "named": self.actors.answered,
             "resources": self.actors.answered,
+            "output": self.console.add,
             "actors": self.actors.answered,
             "node": self._node,
         }
@@ -165,6 +168,8 @@ class Owner:
         __tracebackhide__ = True  # IPython shows the user's frames only
         if not all(map(_ready, refs)):
             self._await(refs, timeout)
+        if self.console.queue:  # another thread may have taken in the result, and what came before it
+            self.console.write_out()
         load = self.values.load
         try:
             return [load(value) for value in map(_value, refs)]
@@ -199,6 +204,7 @@ class Owner:
             )
         failed = next(compress(refs, map(_failed, refs)), None)
         if failed is not None:
+            self.console.write_out()
             self.values.load(failed.value)
 
     def wait(
@@ -223,6 +229,8 @@ class Owner:
             self.wait_for(done, deadline)
             self.check_open()
             flags = list(map(_ready, refs))
+        if self.console.queue:
+            self.console.write_out()
         ready = list(compress(refs, flags))
         if len(ready) > num_returns:
             ready = ready[:num_returns]
@@ -395,6 +403,8 @@ class Owner:
             self.collect()
         if self.on_flush is not None:
             self.on_flush()
+        if self.console.queue:
+            self.console.write_out()
         while self.deferred:
             try:
                 callback = self.deferred.popleft()
@@ -455,6 +465,7 @@ class Owner:
                     self.failures += 1
                     self.complete(entry, (m.ERROR, dump_error(gone, "get", os.getpid(), self.node.hex())))
         self.lead.close()
+        self.console.write_out()
         self.flush_deferred()
         self.reactor.close()
         self.values.close()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbray import events
@@ -36,7 +34,6 @@ class Peers:
     Attributes:
         handlers: by message kind; an executor adds its own.
         caller: whose call the calling thread runs. It knows the owner of an argument that came by value, we do not.
-        output: what to do with a line that user code printed: (task id, stream, text).
     """
 
     def __init__(self, owner: Owner) -> None:
@@ -60,7 +57,6 @@ class Peers:
             m.EVENTS: self._events,
         }
         self.caller: Callable[[], Address | None] = lambda: None
-        self.output: Callable[[str, int, str, int], None] = print_output
         self._to: dict[bytes, Connection] = {}
         self._unsaid: dict[bytes, tuple[Address, list[Message]]] = {}
         self._requests = itertools.count(1)
@@ -447,9 +443,7 @@ class Peers:
             self.owner.carry_out()
 
     def _output(self, connection: Connection, message: Message) -> None:
-        _, who, stream, text, pid = message
-        # It may be user code that takes it: not under the lock.
-        self.owner.deferred.append(partial(self.output, who, stream, text, pid))
+        self.owner.console.add(*message[1:])
 
     def _events(self, connection: Connection, message: Message) -> None:
         self.owner.feed.extend(message[1])
@@ -468,10 +462,3 @@ class Target:
 def copy_name(oid: bytes) -> str:
     """The file name of a copy: known to all processes of a node, so that one pull serves them all."""
     return "copy-" + oid.hex()
-
-
-def print_output(who: str, stream: int, text: str, pid: int) -> None:
-    """To the terminal, as Ray does: a prefix a line."""
-    out = sys.stderr if stream == 2 else sys.stdout
-    out.write("".join(f"({who} pid={pid}) {line}\n" for line in text.splitlines()))
-    out.flush()

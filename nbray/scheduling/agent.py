@@ -24,6 +24,7 @@ class NodeLike(Protocol):
     on_up: Callable[[bytes, Message], None]
     on_hosted: Callable[[bytes, int, Address, bytes | None], None]
     on_exit: Callable[[int | None, bytes, Loss], None]
+    on_output: Callable[[int | None, int, list[tuple[int, str]]], None]
 
     @property
     def address(self) -> Address: ...
@@ -56,6 +57,7 @@ class NodeAgent(WorkerPlugin):
         self.totals = totals
         self.labels = dict(labels or {})
         self._held: dict[int, asyncio.Event] = {}
+        self._owners: dict[int, bytes] = {}  # by lease, the oldest first
         self._over: set[int] = set()  # ended by themselves: placement's order to end them is on its way
         self._early: dict[int, None] = {}  # ended by order before their task began; the oldest first
 
@@ -65,6 +67,7 @@ class NodeAgent(WorkerPlugin):
         node.on_up = lambda process, message: self._report(streams.PASS_UP, process, message)
         node.on_hosted = self._hosted
         node.on_exit = self._exited
+        node.on_output = self._printed
         worker.stream_handlers[streams.ORDER] = self._heard
         streams.hasten(worker.batched_stream)
         totals = None if self.totals is None else dict(self.totals)
@@ -78,6 +81,9 @@ class NodeAgent(WorkerPlugin):
             del self._early[lease]
             return
         ended = self._held[lease] = asyncio.Event()
+        self._owners[lease] = place.owner
+        if len(self._owners) > 10_000:  # of leases that are over; the last few still have idle executors
+            del self._owners[next(iter(self._owners))]
         try:
             if place.actor is None:
                 address = await self.node.lane(lease, place.spec, place.owner)
@@ -131,6 +137,11 @@ class NodeAgent(WorkerPlugin):
         if lease is not None and (ended := self._held.pop(lease, None)) is not None:
             self._over.add(lease)
             ended.set()
+
+    def _printed(self, lease: int | None, pid: int, rest: list[tuple[int, str]]) -> None:
+        owner = None if lease is None else self._owners.get(lease)
+        if owner is not None:
+            self._report(streams.OUTPUT, owner, pid, self.node.address.node, rest)
 
     def _report(self, *report: Any) -> None:
         try:

@@ -184,6 +184,12 @@ class PlacementPlugin(SchedulerPlugin):
         self._homes.get(worker, set()).discard(ProcessId(process))
         self._process_gone(ProcessId(process))
 
+    def _agent_output(
+        self, worker: str, owner: bytes, pid: int, node: bytes, rest: list[tuple[int, str]]
+    ) -> None:
+        for stream, text in rest:
+            self._tell(ProcessId(owner), ("output", "executor", stream, text, pid, node))
+
     def _agent_pass_up(self, worker: str, process: bytes, message: Message) -> None:
         self._settled_in(worker, ProcessId(process))
         self._dispatch(ProcessId(process), message)

@@ -115,7 +115,7 @@ def test_a_fork_starts_from_a_clean_slate(dirs: NodeDirs) -> None:
             pid = await started(client)
             facts = await client.facts(1)
             log = str(dirs.session / "log" / "1")
-            assert facts["descriptors"] == {"0": os.devnull, "1": log, "2": log}
+            assert facts["descriptors"] == {"0": os.devnull, "1": f"{log}.out", "2": f"{log}.err"}
             assert facts["blocked"] == []
             assert facts["handlers"]["SIGCHLD"] == facts["handlers"]["SIGTERM"] == repr(signal.SIG_DFL)
             assert facts["handlers"]["SIGINT"] == repr(signal.default_int_handler)
@@ -191,7 +191,7 @@ def test_an_end_is_reported_with_its_status_and_leaves_its_last_words(
             await started(client)
             await client.fork(1, entry)
             assert await client.exited(1) == code
-            assert words in tail_of(str(dirs.session / "log" / "1"))
+            assert words in tail_of(str(dirs.session / "log" / "1.err"))
 
     run(test())
 
@@ -335,7 +335,7 @@ def test_a_template_with_a_second_thread_spawns_instead_of_forking(dirs: NodeDir
             assert facts["environ"]["COLOUR"] == "blue"
             assert facts["blas"] == 2
             log = str(dirs.session / "log" / "1")
-            assert facts["descriptors"] == {"0": os.devnull, "1": log, "2": log}
+            assert facts["descriptors"] == {"0": os.devnull, "1": f"{log}.out", "2": f"{log}.err"}
             gone = Gone(await client.fork(2, "sleep"))
             client.link.send(frames.KILL, 2, signal.SIGKILL.value)
             assert await client.exited(2) == -signal.SIGKILL

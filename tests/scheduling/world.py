@@ -31,6 +31,7 @@ class FakeNode:
         self.on_up: Callable[..., None]
         self.on_hosted: Callable[..., None]
         self.on_exit: Callable[..., None]
+        self.on_output: Callable[..., None]
         self.leases: dict[int, Address] = {}
         self.actors: dict[int, tuple[bytes, int, bytes]] = {}
         self.ended: list[tuple[int, bool]] = []

@@ -1,0 +1,174 @@
+"""What a process has written to its descriptors 1 and 2, and how much of it has been passed on.
+
+Both are files of the node's session directory. So a write never blocks, costs a microsecond whoever does it (Python, C, a
+subprocess), and survives the process: the node agent finds with ``rest_of`` what was not passed on. The positions are in a
+mapped file, which survives as well. What has been passed on gives its disk space back.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from collections import deque
+from typing import Any, NamedTuple
+
+from nbray.executor import linux
+
+_POSITIONS = struct.Struct("<QQQ")
+SUFFIXES = (".out", ".err", ".sent")
+#: Bytes of one message, and of a line that is not cut.
+_PIECE, _LINE = 1 << 18, 1 << 24
+#: Bytes that stay on disk: the end of stderr goes into the error of a crash.
+_KEEP, _DIG = 1 << 16, 1 << 22
+#: Bytes of each stream that a dead process' owner still gets.
+_REST = 1 << 20
+
+
+class Piece(NamedTuple):
+    """Whole lines of one stream, by one call or by none."""
+
+    stream: int
+    end: int
+    text: str
+    by: Any
+
+
+class Outlet:
+    """
+    Args:
+        path: of the two files, without their suffixes. They exist.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._files = [os.open(path + suffix, os.O_RDONLY) for suffix in SUFFIXES[:2]]
+        self._holes = [os.open(path + suffix, os.O_WRONLY) for suffix in SUFFIXES[:2]]
+        sent = os.open(path + SUFFIXES[2], os.O_RDWR | os.O_CREAT, 0o600)
+        os.ftruncate(sent, _POSITIONS.size)
+        self._sent = mmap.mmap(sent, _POSITIONS.size)
+        os.close(sent)
+        self.positions = [0, 0]
+        self._dug = [0, 0]
+        self._known = [0, 0]
+        self._answered = 0
+        #: Who wrote up to where: (0 or 1, end, by), in the order of writing.
+        self._spans: deque[tuple[int, int, Any]] = deque()
+
+    def sizes(self) -> list[int]:
+        return [os.lseek(file, 0, os.SEEK_END) for file in self._files]
+
+    def behind(self) -> int:
+        """Bytes that were not yet passed on."""
+        return sum(self.sizes()) - sum(self.positions)
+
+    def note_others(self) -> None:
+        """What C code or a subprocess has written until now comes before what is written next, on the other stream too."""
+        sizes = self.sizes()
+        for index in (0, 1):
+            if sizes[index] > self._known[index]:
+                self._known[index] = sizes[index]
+                self._spans.append((index, sizes[index], None))
+
+    def write(self, stream: int, data: bytes, by: Any) -> None:
+        """Whole lines by ``by``, after whatever is in the file. ``stream``: 1 or 2."""
+        while data:
+            written = os.write(stream, data)
+            data = data[written:]
+        try:
+            # The description's own position: after an appending write, the end of just that write.
+            end = self._known[stream - 1] = os.lseek(stream, 0, os.SEEK_CUR)
+            self._spans.append((stream - 1, end, by))
+        except OSError:  # user code has put a pipe in its place
+            pass
+
+    def answered(self) -> None:
+        """What was printed until now is the business of calls that are over."""
+        if self._answered == self.positions[1]:
+            return
+        self._answered = self.positions[1]
+        _POSITIONS.pack_into(self._sent, 0, *self.positions, self._answered)
+
+    def next(self, last: bool) -> Piece | None:
+        """What to pass on next, in the order of writing as far as it is known; None if there are only beginnings of lines.
+
+        Args:
+            last: those, too.
+        """
+        sizes, positions, spans = self.sizes(), self.positions, self._spans
+        while spans:
+            index, end, by = spans[0]
+            if positions[index] < end <= sizes[index]:
+                for other, further, who in spans:
+                    if other != index or who is not by:
+                        break
+                    if further <= sizes[index]:
+                        end = max(end, further)
+                piece = self._piece(index, end, True, by)
+                assert piece is not None
+                return piece
+            spans.popleft()
+        for index in (0, 1):
+            if positions[index] < sizes[index]:
+                piece = self._piece(index, sizes[index], last, None)
+                if piece is not None:
+                    return piece
+        return None
+
+    def _piece(self, index: int, end: int, last: bool, by: Any) -> Piece | None:
+        start = self.positions[index]
+        size = _PIECE
+        while True:
+            data = os.pread(self._files[index], min(end - start, size), start)
+            whole = len(data) >= end - start or not data
+            if whole and last:
+                break
+            newline = data.rfind(b"\n") + 1
+            if newline:
+                data = data[:newline]
+                break
+            if whole:
+                return None
+            if size >= _LINE:
+                break
+            size *= 4
+        return Piece(index + 1, start + len(data), data.decode("utf-8", "backslashreplace"), by)
+
+    def passed(self, piece: Piece) -> None:
+        """It is on its way."""
+        index = piece.stream - 1
+        self.positions[index] = piece.end
+        _POSITIONS.pack_into(self._sent, 0, *self.positions, self._answered)
+        if piece.end - self._dug[index] > _DIG:
+            linux.give_back(self._holes[index], piece.end - _KEEP)
+            self._dug[index] = piece.end
+
+
+def _positions_of(path: str) -> tuple[int, ...]:
+    try:
+        with open(path + SUFFIXES[2], "rb") as file:
+            return _POSITIONS.unpack(file.read(_POSITIONS.size))
+    except (OSError, struct.error):  # it never came so far
+        return (0, 0, 0)
+
+
+def answered_of(path: str) -> int:
+    """Where stderr stood when the process of that outlet last answered a call."""
+    return _positions_of(path)[2]
+
+
+def rest_of(path: str) -> list[tuple[int, str]]:
+    """What the process of that outlet, which is dead, has not passed on: (stream, text)."""
+    rest = []
+    for index, position in enumerate(_positions_of(path)[:2]):
+        try:
+            with open(path + SUFFIXES[index], "rb") as file:
+                left = file.seek(0, os.SEEK_END) - position
+                file.seek(position + max(left - _REST, 0))
+                text = file.read(_REST).decode("utf-8", "backslashreplace")
+        except OSError:
+            continue
+        if left > _REST:
+            text = f"... {left - _REST} bytes that came too late for a dead process are left out\n{text}"
+        if text:
+            rest.append((index + 1, text))
+    return rest

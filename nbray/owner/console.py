@@ -1,0 +1,105 @@
+"""Where lines of tasks and actors come out: in the driver its terminal, in an executor the way up to its caller.
+
+Nothing here is under the owner's lock: the streams may be user code, and a terminal may be stopped. While it is, nobody here reads
+on, the sockets fill, and whoever prints much waits, as it would on a pipe.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TextIO
+
+logger = logging.getLogger("nbray.console")
+
+#: (name, 1 or 2, text, pid, node id)
+Output = tuple[str, int, str, int, bytes]
+
+#: Control characters that a terminal would obey. Tabs and colours (SGR) stay.
+_CONTROL = re.compile(r"(\x1b\[[0-9;:]*m)|[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class Console:
+    """
+    Args:
+        node: of this process; lines from other nodes say which.
+
+    Attributes:
+        queue: what is not yet written; its first while it is being written.
+        output: takes the fields of ``Output``; None: lines are dropped.
+    """
+
+    def __init__(self, node: bytes) -> None:
+        self.queue: deque[Output] = deque()
+        self.output: Callable[[str, int, str, int, bytes], None] | None = self.show
+        self._node = node
+        self._lock = threading.RLock()
+        self._writing = False
+
+    def add(self, *line: str | int | bytes) -> None:
+        """Under the owner's lock, in the order of arrival, before the result of the call that printed it is taken in."""
+        if self.output is not None:
+            self.queue.append(line)  # type: ignore[arg-type]
+
+    def write_out(self) -> None:
+        """Everything that came is written when this returns, by whichever thread. No lock held."""
+        with self._lock:
+            if self._writing:  # called by what takes the lines
+                return
+            self._writing = True
+            try:
+                while self.queue:
+                    try:
+                        if self.output is not None:
+                            self.output(*self.queue[0])
+                    except (OSError, ValueError):  # a pipe that nobody reads any more, a closed stream
+                        pass
+                    except Exception:
+                        logger.exception("a line of a task could not be shown")
+                    finally:
+                        self.queue.popleft()
+            finally:
+                self._writing = False
+
+    def show(self, who: str, stream: int, text: str, pid: int, node: bytes) -> None:
+        """To the terminal: a prefix a line."""
+        out = sys.stderr if stream == 2 else sys.stdout
+        if out is None:  # pythonw, a daemon
+            return
+        where = f", node={node.hex()[:8]}" if node and node != self._node else ""
+        prefix = f"({clean(who)} pid={pid}{where})"
+        if _colours(out):
+            prefix = f"\x1b[36m{prefix}\x1b[0m"
+        lines = text.removesuffix("\n").split("\n")
+        out.write("".join([f"{prefix} {shown(line)}\n" for line in lines]))
+        out.flush()
+
+
+def shown(line: str) -> str:
+    """A line as a terminal may have it: of a progress bar that drew over itself its last state, control characters escaped."""
+    line = line.rstrip("\r")
+    if "\r" in line:
+        line = line.rpartition("\r")[2]
+    return clean(line)
+
+
+def clean(text: str) -> str:
+    """Control characters escaped, but for tabs and colours."""
+    return text if text.isprintable() else _CONTROL.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    colour = found[1]
+    return colour if colour is not None else found[0].encode("unicode_escape").decode()
+
+
+def _colours(out: TextIO) -> bool:
+    try:
+        return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    except (AttributeError, ValueError):  # a stand-in, a closed stream
+        return False
