@@ -54,7 +54,11 @@ def describe(loss: Loss) -> str:
 
 
 def tail_of(path: str, start: int = 0) -> str:
-    """The last lines of a log, of what is after its first ``start`` bytes, without control bytes (a terminal would obey them); "" if there is none."""
+    """The last lines of a log, without control bytes (a terminal would obey them); "" if there is none.
+
+    Args:
+        start: so many bytes at the beginning do not count.
+    """
     try:
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)

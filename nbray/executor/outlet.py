@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from nbray.executor import linux
 
-_POSITIONS = struct.Struct("<QQQ")
+_POSITIONS, _ANSWERED = struct.Struct("<QQQ"), struct.Struct("<Q")
 SUFFIXES = (".out", ".err", ".sent")
 #: Bytes of one message, and of a line that is not cut.
-_PIECE, _LINE = 1 << 18, 1 << 24
+_PIECE, _LINE = 1 << 16, 1 << 24
 #: Bytes that stay on disk: the end of stderr goes into the error of a crash.
 _KEEP, _DIG = 1 << 16, 1 << 22
 #: Bytes of each stream that a dead process' owner still gets.
@@ -86,7 +86,7 @@ class Outlet:
         if self._answered == self.positions[1]:
             return
         self._answered = self.positions[1]
-        _POSITIONS.pack_into(self._sent, 0, *self.positions, self._answered)
+        _ANSWERED.pack_into(self._sent, _POSITIONS.size - _ANSWERED.size, self._answered)
 
     def next(self, last: bool) -> Piece | None:
         """What to pass on next, in the order of writing as far as it is known; None if there are only beginnings of lines.
@@ -134,13 +134,17 @@ class Outlet:
         return Piece(index + 1, start + len(data), data.decode("utf-8", "backslashreplace"), by)
 
     def passed(self, piece: Piece) -> None:
-        """It is on its way."""
-        index = piece.stream - 1
-        self.positions[index] = piece.end
+        """It is on its way, but this process may still die with a part of it."""
+        self.positions[piece.stream - 1] = piece.end
+
+    def settle(self) -> None:
+        """The system has all that was passed on, and delivers it whatever becomes of this process."""
         _POSITIONS.pack_into(self._sent, 0, *self.positions, self._answered)
-        if piece.end - self._dug[index] > _DIG:
-            linux.give_back(self._holes[index], piece.end - _KEEP)
-            self._dug[index] = piece.end
+        for index in (0, 1):
+            end = self.positions[index]
+            if end - self._dug[index] > _DIG:
+                linux.give_back(self._holes[index], end - _KEEP)
+                self._dug[index] = end
 
 
 def _positions_of(path: str) -> tuple[int, ...]:

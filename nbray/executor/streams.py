@@ -123,5 +123,5 @@ class NoInput(io.TextIOBase):
     def readline(self, size: int = -1) -> str:  # type: ignore[override]
         raise EOFError("tasks and actors have no keyboard: call input() in the driver and pass the answer on")
 
-    def __next__(self) -> str:
+    def __next__(self) -> str:  # type: ignore[override]
         raise StopIteration

@@ -461,7 +461,10 @@ class Node:
         rest = rest_of(path)
         if rest:
             self.on_output(executor.served, executor.pid, rest)
-        for left in (*(path + suffix for suffix in SUFFIXES), executor.address.unix if executor.address else ""):
+        for left in (
+            *(path + suffix for suffix in SUFFIXES),
+            executor.address.unix if executor.address else "",
+        ):
             try:
                 os.unlink(left)
             except OSError:

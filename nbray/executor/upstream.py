@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _SHARE = 0.02
 #: Seconds for which lines are gathered after some were passed on.
 _GATHER = 0.002
-#: Bytes in a connection's memory from which on output waits in its file; bytes there from which on print() waits.
-_FULL, _PATIENCE = 1 << 18, 1 << 26
+#: Bytes that wait in the files from which on print() waits.
+_PATIENCE = 1 << 26
 
 
 class Upstream:
@@ -48,6 +48,7 @@ class Upstream:
         self._events_sent = 0
         self._shared = 0.0
         self._pumped = 0.0
+        self._filling: Connection | None = None  # has not given the system all of the last piece
         self._pumping = threading.Lock()
         self.out = Lines(1, self._print)
         self.err = Lines(2, self._print)
@@ -55,7 +56,9 @@ class Upstream:
 
     def _print(self, number: int, data: bytes) -> None:
         outlet = self.outlet
-        if os.getpid() != self._pid or self.owner.lock.held_here:  # a fork of user code; a finalizer amid a transition
+        if (
+            os.getpid() != self._pid or self.owner.lock.held_here
+        ):  # a fork of user code; a finalizer amid a transition
             outlet.write(number, data, None)
             return
         outlet.note_others()
@@ -75,6 +78,10 @@ class Upstream:
             last: beginnings of lines, too.
         """
         outlet = self.outlet
+        filling = self._filling
+        if filling is not None and (filling.closed or not filling.unsent):
+            self._filling = None
+            outlet.settle()
         while (seen := outlet.sizes()) != outlet.positions:
             if self.owner.lock.held_here or not self._pumping.acquire(blocking=last):
                 return  # in the middle of a transition; or who pumps looks once more after he has let go
@@ -90,10 +97,16 @@ class Upstream:
         while (piece := outlet.next(last)) is not None:
             with self.owner.lock:
                 target = self._upstream(piece.by)
-                if target is None or target.unsent > _FULL:
+                if target is None or target.unsent:
                     return
-                target.send((m.OUTPUT, self._who(piece.by), piece.stream, piece.text, self._pid, self.owner.node))
-            outlet.passed(piece)
+                target.send(
+                    (m.OUTPUT, self._who(piece.by), piece.stream, piece.text, self._pid, self.owner.node)
+                )
+                outlet.passed(piece)
+                if target.unsent:
+                    self._filling = target
+                    return
+            outlet.settle()
 
     def _who(self, call: Current | None) -> str:
         return self._executor.class_name or (call.name if call is not None else self.name) or "executor"
@@ -125,7 +138,7 @@ class Upstream:
                 return
 
             def room(target: Connection = target) -> bool:
-                return target.closed or target.unsent < _FULL
+                return target.closed or not target.unsent
 
             self.owner.lead.run_until(room, time.monotonic() + 1.0)
             self.pump(last=limit == 0)

@@ -1,7 +1,7 @@
 """Where lines of tasks and actors come out: in the driver its terminal, in an executor the way up to its caller.
 
-Nothing here is under the owner's lock: the streams may be user code, and a terminal may be stopped. While it is, nobody here reads
-on, the sockets fill, and whoever prints much waits, as it would on a pipe.
+Nothing here is under the owner's lock: the streams may be user code, and a terminal may be stopped. While it is, nobody here
+reads on, the sockets fill, and whoever prints much waits, as it would on a pipe.
 """
 
 from __future__ import annotations

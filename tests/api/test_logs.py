@@ -19,6 +19,7 @@ def output(script: str, **env: str) -> tuple[list[str], list[str]]:
     done = subprocess.run(
         [sys.executable, "-c", PRELUDE + textwrap.dedent(script)],
         capture_output=True,
+        check=False,
         timeout=120,
         env={**os.environ, **env},
     )
@@ -65,7 +66,7 @@ def test_stdout_and_stderr_keep_their_order():
             with nbray.init(num_cpus=1):
                 nbray.get(f.remote())
         """)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True, timeout=120,
     )  # fmt: skip
     assert [int(line.split()[-1]) for line in done.stdout.decode().splitlines()] == list(range(200))
 
@@ -161,7 +162,9 @@ def test_an_actor_is_named_by_its_class_from_init_on():
                 print("init")
             def m(self):
                 logging.warning("warned")
-                threading.Thread(target=lambda: 1 / 0).start()
+                thread = threading.Thread(target=lambda: 1 / 0)
+                thread.start()
+                thread.join()
                 try:
                     input()
                 except EOFError as error:

@@ -54,7 +54,7 @@ class Client:
     async def facts(self, number: int, **changes: object) -> dict:
         await self.fork(number, "report", **changes)
         assert await self.exited(number) == 0
-        return json.loads((self.dirs.session / "log" / str(number)).read_text())
+        return json.loads((self.dirs.session / "log" / f"{number}.out").read_text())
 
     async def ended(self) -> None:
         await asyncio.wait_for(self.gone.wait(), PATIENCE)
