@@ -18,7 +18,7 @@ from nbray.channel.poller import READ, WRITE
 from nbray.core.ids import Address
 from nbray.core.messages import Message
 from nbray.exceptions import ProtocolError
-from nbray.wire.codec import Decoder, encode
+from nbray.wire.codec import Decoder, encode_numbered
 from nbray.wire.handshake import Handshake
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_reactor", "_socket", "_tcp", "fd", "_decoder", "_handshake", "_early", "_out", "_writing", "_connecting", "_mute",
+        "_reactor", "_socket", "_tcp", "fd", "_decoder", "_number", "_handshake", "_early", "_out", "_writing",
+        "_connecting", "_mute",
         "peer", "pid", "on_message", "on_close", "on_open", "context", "open", "opened", "closed", "deadline",
         "error",
     )  # fmt: skip
@@ -74,7 +75,8 @@ class Connection:
         self._socket = sock
         self.fd = sock.fileno()
         self._tcp = sock.family == socket.AF_INET
-        self._decoder = Decoder()
+        self._decoder = Decoder(numbered=True)
+        self._number = 0  # of the last frame sent; the hello has 0
         self._handshake: Handshake | None = Handshake(reactor.secret, connector=connector)
         self._early: list[bytes] = []
         self._out: deque[bytes | memoryview] = deque()
@@ -101,7 +103,7 @@ class Connection:
 
     def send(self, message: Message, *more: Message) -> None:
         """Queue messages; as much as the socket takes leaves at once. Silently dropped once closed (``on_close`` tells)."""
-        frame = encode(message) if not more else b"".join(map(encode, (message, *more)))
+        frame = self._frame(message) if not more else b"".join(map(self._frame, (message, *more)))
         if self.open:
             if self._out:
                 self._out.append(frame)
@@ -118,6 +120,10 @@ class Connection:
                 self._want_write(True)
         elif not self.closed and not self._mute:
             self._early.append(frame)
+
+    def _frame(self, message: Message) -> bytes:
+        number = self._number = self._number + 1
+        return encode_numbered(message, number)
 
     def _write(self, data: bytes) -> None:
         self._out.append(data)
@@ -236,7 +242,8 @@ class Connection:
             self.open = not self._mute
             self.opened = True
             early, self._early = self._early, []
-            self._write(encode((HELLO, tuple(self._reactor.address), os.getpid())) + b"".join(early))
+            hello = encode_numbered((HELLO, tuple(self._reactor.address), os.getpid()), 0)
+            self._write(hello + b"".join(early))
             if not data:
                 return
         for message in self._decoder.feed(data):

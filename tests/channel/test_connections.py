@@ -17,7 +17,7 @@ from nbray.channel import reactor as reactor_module
 from nbray.channel.connection import HELLO
 from nbray.core.ids import Address
 from nbray.exceptions import HandshakeError, ProtocolError
-from nbray.wire.codec import encode
+from nbray.wire.codec import encode_numbered
 from nbray.wire.handshake import Handshake
 
 LARGE = 4 << 20
@@ -320,7 +320,7 @@ def ended(sock: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize(
-    "says", [b"GET / HTTP/1.1\r\n\r\n", b"\0" * 1000, encode((HELLO, ())), b"nbray" + b"\0" * 200]
+    "says", [b"GET / HTTP/1.1\r\n\r\n", b"\0" * 1000, encode_numbered((HELLO, ()), 0), b"nbray" + b"\0" * 200]
 )
 def test_a_stranger_that_speaks_otherwise_is_closed_at_once(world: World, says: bytes) -> None:
     side = world.side()
@@ -361,7 +361,7 @@ def test_a_peer_with_the_secret_may_not_skip_the_hello(world: World) -> None:
                 sock.sendall(handshake.receive(sock.recv(4096))[0])
             except BlockingIOError:
                 continue
-        sock.sendall(encode((1, "not a hello")))
+        sock.sendall(encode_numbered((1, "not a hello"), 0))
         world.until(lambda: ended(sock))
     assert isinstance(side.closed[0][1], ProtocolError)
     assert side.got == []

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nbray.core import messages
 from nbray.exceptions import ProtocolError
 from nbray.wire import codec
-from nbray.wire.codec import HEADER_SIZE, MAX_FRAME, Decoder, decode_body, encode
+from nbray.wire.codec import HEADER_SIZE, MAX_FRAME, Decoder, decode_body, encode, encode_numbered
 
 KEYS = st.one_of(st.text(max_size=5), st.integers(-100, 100), st.binary(max_size=5))
 PLAIN = st.one_of(
@@ -198,3 +198,43 @@ def test_values_travel_as_they_are() -> None:
     value = (messages.INLINE, b"pickle", (b"buffer",), ((b"i" * 16, (b"p", b"n", "/s", ""), None, True),))
     sent = (messages.RESULT, 1 << 40, messages.OK, (value,), 12, 1.5)
     assert Decoder().feed(encode(sent)) == [sent]
+
+
+# -- numbered frames ---------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(MESSAGES, max_size=6), st.lists(st.integers(0, 10_000), max_size=12))
+def test_numbered_frames_survive_any_cut(sent: list[Any], points: list[int]) -> None:
+    data = b"".join(encode_numbered(message, number) for number, message in enumerate(sent))
+    assert outcome(cut(data, points), numbered=True) == (sent, False)
+
+
+@given(st.lists(MESSAGES, min_size=1, max_size=6), st.lists(st.integers(0, 5), max_size=6))
+def test_frames_that_come_again_are_passed_over(sent: list[Any], again: list[int]) -> None:
+    frames = [encode_numbered(message, number) for number, message in enumerate(sent)]
+    pieces = []
+    for position, frame in enumerate(frames):
+        pieces.append(frame)
+        pieces += [frames[number] for number in again if number <= position]
+    assert outcome(pieces, numbered=True) == (sent, False)
+
+
+@given(st.lists(MESSAGES, min_size=2, max_size=6), st.integers(0, 4))
+def test_a_frame_that_is_missing_is_an_error_and_not_a_loss(sent: list[Any], gap: int) -> None:
+    gap %= len(sent) - 1
+    frames = [encode_numbered(message, number) for number, message in enumerate(sent) if number != gap]
+    assert outcome(frames, numbered=True) == (sent[:gap], True)
+
+
+def test_numbers_go_on_after_the_last_one() -> None:
+    decoder = Decoder(numbered=True)
+    decoder._expected = 0xFFFFFFFE
+    got = []
+    for number in (0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFE, 1 << 32, (1 << 32) + 1, 0xFFFFFFFF):
+        got += decoder.feed(encode_numbered((number % 1000,), number))
+    assert got == [(294,), (295,), (296,), (297,)]
+
+
+@given(st.lists(st.binary(max_size=50), max_size=5))
+def test_random_bytes_are_numbered_messages_or_refused(pieces: list[bytes]) -> None:
+    outcome(pieces, numbered=True)
