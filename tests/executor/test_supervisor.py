@@ -255,6 +255,24 @@ def test_a_cancelled_lease_gives_its_starting_executor_to_the_next(dirs: NodeDir
     run(test())
 
 
+def test_an_executor_that_dies_before_it_is_ready_takes_no_objects_with_it(
+    dirs: NodeDirs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nbray.executor.supervisor._HEIRS", 0.0)
+
+    async def test() -> None:
+        async with running(dirs, entry="fake_executor:leave_by_exception") as placement:
+            removed: list[bytes] = []
+            monkeypatch.setattr(placement.node, "_remove_heirless", removed.append)
+            with pytest.raises(StartError):
+                await soon(placement.node.lane(1, ONE_CPU, OWNER))
+            await asyncio.sleep(0)  # whatever is due at once is called now
+            await asyncio.sleep(0)
+            assert removed == []
+
+    run(test())
+
+
 def test_a_cancelled_actor_is_ended(dirs: NodeDirs) -> None:
     async def test() -> None:
         async with running(dirs) as placement:
