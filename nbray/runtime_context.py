@@ -45,6 +45,14 @@ class RuntimeContext:
         actor: str | None = self._fact("actor_id")
         return actor
 
+    def get_actor_name(self) -> str | None:
+        """The name that this actor was created with, "" if it has none; None in what is no actor."""
+        executor = self._runtime.executor
+        if executor is None or not executor.actor_id:
+            return None
+        name: str = executor.actor_name
+        return name
+
     @property
     def namespace(self) -> str:
         """Where names of actors count."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def become(executor: Executor, creation: bytes) -> None:
     """Run the constructor; then this process is that actor, or ends."""
     name, blob, payload, slots, concurrency, job, namespace, more = msgpack.unpackb(creation, use_list=False)
-    executor.class_name = name
+    executor.class_name, executor.actor_name = name, more.get("name", "")
     owner = executor.owner
     owner.job, owner.namespace = job, namespace
     owner.lead.ensure_background()

@@ -62,7 +62,7 @@ class Executor:
         self._waits = False
         self.actor_id: bytes = b""
         self.epoch = 0
-        self.class_name = ""
+        self.class_name = self.actor_name = ""
         self._main = threading.get_ident()
         self.cancelling = Cancelling(self)
         self.deadlines = Deadlines(self)

@@ -22,6 +22,9 @@ class Named:
     def get(self):
         return self.value
 
+    def name(self):
+        return nbray.get_runtime_context().get_actor_name()
+
 
 def test_a_taken_name_is_an_error_where_the_actor_is_created():
     first = Named.options(name="taken").remote()
@@ -125,3 +128,13 @@ def test_a_detached_actor_of_a_local_pool_lives_without_handles():
     nbray.kill(handle)
     with pytest.raises(ActorDiedError):
         nbray.get(handle.pid.remote())
+
+
+def test_an_actor_knows_its_name_and_others_have_none():
+    @nbray.remote(num_cpus=0)
+    def task():
+        return nbray.get_runtime_context().get_actor_name()
+
+    named, nameless = Named.options(name="known").remote(), Named.remote()
+    assert nbray.get([named.name.remote(), nameless.name.remote(), task.remote()]) == ["known", "", None]
+    assert nbray.get_runtime_context().get_actor_name() is None
