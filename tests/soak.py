@@ -414,7 +414,7 @@ class State(NamedTuple):
 def state() -> State:
     process = psutil.Process()
     owner = _runtime.current().owner
-    figures = owner.values.store.figures()
+    figures = owner.values.store.figures
     stored = figures.used + figures.spilled
     tables = len(owner.calls.under_way) + len(owner.holds) + len(owner.canonical) + len(owner.actors.machines)
     return State(
