@@ -186,8 +186,6 @@ class Store:
         if len(process) != PROCESS_ID_SIZE:
             raise ValueError(f"a process id has {PROCESS_ID_SIZE} bytes, not {len(process)}")
         prefix = process.hex()
-        if not prefix:
-            raise ValueError("no process: all objects would be its own")
         return [
             name
             for directory in (self.directory, self._disk)

@@ -89,15 +89,6 @@ def test_its_file_goes_with_the_last_ref_here():
     until(lambda: len(files()) < len(before))
 
 
-def test_no_process_owns_all(tmp_path):
-    store = Store(str(tmp_path))
-    try:
-        with pytest.raises(ValueError, match="no process"):
-            store.left_by(b"")
-    finally:
-        store.close()
-
-
 def test_what_nobody_takes_over_goes_and_the_rest_stays(tmp_path):
     store = Store(str(tmp_path))
     try:
