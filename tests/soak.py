@@ -35,6 +35,8 @@ BOUND = 60.0
 UNDER_WAY = 120
 #: Seconds of the program before "where things were" is noted.
 WARM_UP = 20.0
+#: Seconds after which idle executors that are too many have left, and all else has settled.
+LINGER = 12.0
 #: What the driver's memory may have grown by, MiB: allocators keep some, and the feed its last events.
 GROWTH = 40.0
 
@@ -430,15 +432,16 @@ def state() -> State:
 def calm(limit: float = 40.0) -> State:
     """Where things are once nothing is under way: idle lanes have gone back, and executors that were too many have left."""
     deadline = time.monotonic() + limit
-    best = None
+    best, since = None, 0.0
     while time.monotonic() < deadline:
         gc.collect()
         ray.get(ray.put(None))  # collects what was dropped
         now = state()
-        if best is not None and best[1:] == now[1:] and not now.stored and not now.tables:
+        if best is None or best[1:] != now[1:]:
+            best, since = now, time.monotonic()
+        elif not now.tables and time.monotonic() - since > LINGER:
             return now
-        best = now
-        time.sleep(3.0)  # an idle lane is kept for a second, a file to be written again likewise
+        time.sleep(1.0)
     return state()
 
 
