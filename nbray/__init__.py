@@ -26,7 +26,7 @@ from nbray._as_ray import as_ray
 from nbray._generator import ObjectRefGenerator
 from nbray._object_ref import ObjectRef
 from nbray._remote_function import remote
-from nbray.runtime_context import get_runtime_context
+from nbray.runtime_context import get_gpu_ids, get_runtime_context
 
 __version__ = "0.1.0"
 
@@ -42,6 +42,7 @@ __all__ = [
     "feed",
     "get",
     "get_actor",
+    "get_gpu_ids",
     "get_runtime_context",
     "init",
     "is_initialized",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, overload
 
@@ -14,6 +15,7 @@ from nbray._object_ref import ObjectRef
 from nbray._options import capacities, environment_variables, unknown
 from nbray.events import Feed
 from nbray.exceptions import RaySystemError
+from nbray.executor import gpus
 
 T = TypeVar("T")
 
@@ -235,7 +237,7 @@ def init(
     Args:
         address: None: a pool of our own. A Dask scheduler's address, or a Dask ``Cluster`` or ``Client``: attach to it.
         num_cpus: CPUs of the pool (default: those this process may use).
-        num_gpus: GPUs of the pool (default 0).
+        num_gpus: GPUs of the pool (default 0), or that many of those that ``CUDA_VISIBLE_DEVICES`` lists.
         resources: custom resources by name.
         labels: labels of this node by name.
         object_store_memory: bytes that large objects may have in shared memory (default: 30 % of the memory there is, at most
@@ -250,7 +252,8 @@ def init(
 
     Raises:
         RuntimeError: there is a session already, or an argument is unknown (the text names it and the nearest).
-        ValueError, TypeError: a negative or otherwise impossible quantity, or ``object_store_memory`` with an ``address``.
+        ValueError, TypeError: a negative or otherwise impossible quantity, or ``object_store_memory`` with an ``address``;
+            more GPUs than ``CUDA_VISIBLE_DEVICES`` lists.
         ConnectionError: ``address="auto"``, and no cluster runs.
 
     Example:
@@ -265,6 +268,8 @@ def init(
             )
     capacities(num_cpus, num_gpus, resources)
     _check_store(object_store_memory, address)
+    if num_gpus and address is None:
+        gpus.check_visible(num_gpus, os.environ)
     environment = environment_variables({"runtime_env": runtime_env})
     running = _runtime.current_or_none()
     if running is not None and ignore_reinit_error:

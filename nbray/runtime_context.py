@@ -82,6 +82,23 @@ class RuntimeContext:
         return executor is not None and bool(executor.actor_id) and executor.epoch > 0
 
 
+def get_gpu_ids() -> list[int] | list[str]:
+    """The GPUs of the task or actor that asks, as its ``CUDA_VISIBLE_DEVICES`` lists them; none in a driver.
+
+    They count from 0 on a node, or are what ``CUDA_VISIBLE_DEVICES`` held there when its pool or worker started. Starts a
+    local pool if there is none.
+
+    Example:
+        >>> @nbray.remote(num_gpus=1)
+        ... def train():
+        ...     return nbray.get_gpu_ids()
+        >>> nbray.get(train.remote())
+        [0]
+    """
+    executor = _runtime.current().executor
+    return list(executor.boot.gpus) if executor is not None else []  # type: ignore[return-value]
+
+
 def get_runtime_context() -> RuntimeContext:
     """Facts about the process and the task that asks. Starts a local pool if there is none.
 

@@ -13,7 +13,12 @@ Resources: TypeAlias = "tuple[tuple[str, int], ...]"
 
 
 class Node:
-    __slots__ = ("address", "free", "id", "labels", "leases", "totals")
+    """
+    Attributes:
+        gpus: what is free of each GPU, by index. A share lies on one of them; whole ones are had alone.
+    """
+
+    __slots__ = ("address", "free", "gpus", "id", "labels", "leases", "totals")
 
     def __init__(
         self, id: NodeId, totals: Mapping[str, int], labels: Mapping[str, str], address: Any
@@ -21,13 +26,27 @@ class Node:
         self.id = id
         self.totals = dict(totals)
         self.free = dict(totals)
+        self.gpus = shares(totals.get("GPU", 0))
         self.labels = dict(labels)
         self.address = address
         self.leases: set[LeaseId] = set()
 
     def fits(self, asks: Resources) -> bool:
         free = self.free
-        return all(free.get(name, 0) >= units for name, units in asks if units)
+        return all(
+            free.get(name, 0) >= units and (name != "GPU" or self.pick_gpus(units))
+            for name, units in asks
+            if units
+        )
+
+    def pick_gpus(self, units: int) -> tuple[int, ...]:
+        """The GPUs that serve so much: whole ones that nobody uses, or for a share the fullest that has room. None: ()."""
+        if units < RESOURCE_UNIT:
+            roomy = [(free, index) for index, free in enumerate(self.gpus) if free >= units]
+            return (min(roomy)[1],) if roomy else ()
+        unused = [index for index, free in enumerate(self.gpus) if free == RESOURCE_UNIT]
+        wanted = units // RESOURCE_UNIT
+        return tuple(unused[:wanted]) if len(unused) >= wanted else ()
 
     def could_fit(self, asks: Resources) -> bool:
         totals = self.totals
@@ -40,11 +59,16 @@ class Node:
 
 
 class Lease:
-    """``parent`` is the lease under which the task that asked for it runs; ``job`` the driver whose work it is in the end."""
+    """``parent`` is the lease under which the task that asked for it runs; ``job`` the driver whose work it is in the end.
+
+    Attributes:
+        gpus: indices of the node's GPUs that it may use, from its beginning to its end. share: units that it has of each.
+        lent: its task blocks, and others may use its CPUs. What else it holds is in use all the same: a GPU's memory, say.
+    """
 
     __slots__ = (
-        "actor", "children", "depth", "epoch", "granted", "holds", "id", "job", "lent", "node", "owner", "parent",
-        "process", "spec",
+        "actor", "children", "depth", "epoch", "gpus", "granted", "holds", "id", "job", "lent", "node", "owner", "parent",
+        "process", "share", "spec",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +86,8 @@ class Lease:
         self.owner = owner
         self.spec = spec
         self.holds: Resources = tuple((name, units) for name, units in spec[0] if units)
+        self.gpus: tuple[int, ...] = ()
+        self.share = min(dict(self.holds).get("GPU", 0), RESOURCE_UNIT)
         self.parent = parent
         self.job = job
         self.depth = depth
@@ -72,9 +98,14 @@ class Lease:
         self.children = 0  # leases whose parent this is
         self.process: ProcessId | None = None
 
+    @property
+    def has(self) -> Resources:
+        """What it holds and has not lent."""
+        return tuple((name, units) for name, units in self.holds if not (self.lent and name == "CPU"))
+
 
 class Ledger:
-    """Law: on every node ``free = total - what its leases hold and have not lent``."""
+    """Law: on every node ``free = total - what its leases hold and have not lent``; so it is with each GPU."""
 
     def __init__(self) -> None:
         self.nodes: dict[NodeId, Node] = {}
@@ -105,11 +136,15 @@ class Ledger:
         parent = self.parent_of(lease)
         if parent is not None:
             parent.children += 1
-        self.take(lease)
+        gpus = dict(lease.holds).get("GPU")
+        if gpus:
+            lease.gpus = lease.node.pick_gpus(gpus)
+            self._use_gpus(lease, lease.share)
+        self._take(lease)
 
     def close(self, lease: Lease) -> None:
-        if not lease.lent:
-            self.release(lease)
+        self._release(lease)
+        self._use_gpus(lease, -lease.share)
         del self.leases[lease.id]
         lease.node.leases.discard(lease.id)
         parent = self.parent_of(lease)
@@ -119,20 +154,36 @@ class Ledger:
     def parent_of(self, lease: Lease) -> Lease | None:
         return self.leases.get(lease.parent) if lease.parent is not None else None
 
-    def take(self, lease: Lease) -> None:
+    def lend(self, lease: Lease) -> None:
+        """Others may have its CPUs."""
+        self._release(lease)
+        lease.lent = True
+        self._take(lease)
+
+    def unlend(self, lease: Lease) -> None:
+        """It has its CPUs again, even if that is more than there are."""
+        self._release(lease)
+        lease.lent = False
+        self._take(lease)
+
+    def _use_gpus(self, lease: Lease, units: int) -> None:
+        for index in lease.gpus:
+            lease.node.gpus[index] -= units
+
+    def _take(self, lease: Lease) -> None:
         free = lease.node.free
-        for name, units in lease.holds:
+        for name, units in lease.has:
             free[name] = free.get(name, 0) - units
-        if lease.holds:
+        if lease.holds and not lease.lent:
             self.active[lease.job] += 1
         if lease.granted:
             self.list_holder(lease)
 
-    def release(self, lease: Lease) -> None:
+    def _release(self, lease: Lease) -> None:
         free = lease.node.free
-        for name, units in lease.holds:
+        for name, units in lease.has:
             free[name] += units
-        if lease.holds:
+        if lease.holds and not lease.lent:
             self.active[lease.job] -= 1
             if not self.active[lease.job]:
                 del self.active[lease.job]
@@ -169,9 +220,22 @@ class Ledger:
         assert self.active == +active
         assert self.holders == holders
         for node in self.nodes.values():
-            held = add_up(dict(self.leases[id_].holds) for id_ in node.leases if not self.leases[id_].lent)
+            held = add_up(dict(self.leases[id_].has) for id_ in node.leases)
             for name in {*node.totals, *node.free, *held}:
                 assert node.free.get(name, 0) == node.totals.get(name, 0) - held.get(name, 0), (name, node.id)
+            gpus = shares(node.totals.get("GPU", 0))
+            for lease in (self.leases[id_] for id_ in node.leases):
+                wanted = dict(lease.holds).get("GPU", 0)
+                assert len(set(lease.gpus)) == -(-wanted // RESOURCE_UNIT)
+                for index in lease.gpus:
+                    gpus[index] -= lease.share
+            assert node.gpus == gpus
+            assert min(gpus, default=0) >= 0
+
+
+def shares(gpus: int) -> list[int]:
+    """So many units of GPUs, by GPU: a whole one each, and the last one what remains."""
+    return [min(RESOURCE_UNIT, gpus - before) for before in range(0, gpus, RESOURCE_UNIT)]
 
 
 def add_up(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:

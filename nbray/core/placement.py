@@ -35,7 +35,10 @@ SIGNALLED = 0.1
 
 
 class Place(NamedTuple):
-    """Start an executor for this lease on that node; with an actor, one that becomes its incarnation ``epoch``."""
+    """Start an executor for this lease on that node; with an actor, one that becomes its incarnation ``epoch``.
+
+    ``gpus``: indices of the node's GPUs that are the lease's.
+    """
 
     lease: LeaseId
     node: NodeId
@@ -43,6 +46,7 @@ class Place(NamedTuple):
     owner: ProcessId
     actor: ActorId | None
     epoch: int
+    gpus: tuple[int, ...]
 
 
 class End(NamedTuple):
@@ -177,22 +181,20 @@ class Placement:
             self._end(held, kill=kill)
 
     def lend(self, process: ProcessId, lease: LeaseId) -> None:
-        """The lane's task blocks: others may use its resources, its own children first. Actors never lend."""
+        """The lane's task blocks: others may use its CPUs, its own children first. Actors never lend."""
         held = self.ledger.leases.get(lease)
         if held is None or held.lent or held.actor is not None or process not in (held.process, held.owner):
             return
-        self.ledger.release(held)
-        held.lent = True
+        self.ledger.lend(held)
         self._waiting.unblock()
         self._claims(held)
 
     def unlend(self, process: ProcessId, lease: LeaseId) -> None:
-        """The lane's task goes on and has its resources back at once, even if that is more than there are."""
+        """The lane's task goes on and has its CPUs back at once, even if that is more than there are."""
         held = self.ledger.leases.get(lease)
         if held is None or not held.lent or process not in (held.process, held.owner):
             return
-        held.lent = False
-        self.ledger.take(held)
+        self.ledger.unlend(held)
         self._claims(held)
 
     def process_gone(self, process: ProcessId) -> None:
@@ -365,7 +367,9 @@ class Placement:
             self._cancel_reservation()
         elif lease.holds and not claim:
             self._passed_by(shape)
-        self._effects.append(Place(lease.id, node.id, lease.spec, lease.owner, lease.actor, lease.epoch))
+        self._effects.append(
+            Place(lease.id, node.id, lease.spec, lease.owner, lease.actor, lease.epoch, lease.gpus)
+        )
 
     def _passed_by(self, served: Shape) -> None:
         for shape in self._waiting.shapes.values():

@@ -13,17 +13,21 @@ class Shape(NamedTuple):
     Attributes:
         environment: (variable, value) pairs.
         threads: for BLAS and OpenMP, which read it once.
+        gpus: indices of the node's GPUs, which CUDA reads once.
     """
 
     environment: tuple[tuple[str, str], ...]
     threads: int
+    gpus: tuple[int, ...] = ()
 
 
-def shape_of(spec: Spec) -> Shape:
+def shape_of(spec: Spec, gpus: tuple[int, ...] = ()) -> Shape:
     """Half a CPU, or none, still needs a thread to compute with."""
     resources, environment = spec
     cpu = dict(resources).get("CPU", 0)
-    return Shape(tuple((name, value) for name, value in environment), max(1, cpu // RESOURCE_UNIT))
+    return Shape(
+        tuple((name, value) for name, value in environment), max(1, cpu // RESOURCE_UNIT), tuple(gpus)
+    )
 
 
 class IdlePool:

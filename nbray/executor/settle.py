@@ -9,13 +9,16 @@ import random
 import signal
 import sys
 
-from nbray.executor import linux, threads
+from nbray.executor import gpus, linux, threads
 from nbray.executor.boot import Boot
 from nbray.executor.outlet import SUFFIXES
 
 
-def settle(boot: Boot) -> None:
-    """Make this process the executor that ``boot`` describes. Called with all signals blocked; unblocks them."""
+def settle(boot: Boot) -> Boot:
+    """Make this process the executor that ``boot`` describes. Called with all signals blocked; unblocks them.
+
+    Answers the same with its GPUs named as CUDA knows them here.
+    """
     linux.signal_when_parent_dies(signal.SIGKILL)
     if os.getppid() != boot.parent:  # it died before the line above
         os._exit(1)
@@ -29,8 +32,11 @@ def settle(boot: Boot) -> None:
     linux.prefer_for_oom_killer()
     _signals()
     _environment(boot)
+    names = gpus.names(boot.gpus, os.environ)
+    os.environ.update(gpus.variables(names))
     _randomness()
     gc.enable()
+    return boot._replace(gpus=names)
 
 
 def _standard_streams(log_path: str) -> None:

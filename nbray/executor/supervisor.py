@@ -179,22 +179,32 @@ class Node:
 
     # -- leases ----------------------------------------------------------------------------------------------
 
-    async def lane(self, lease_id: int, spec: Spec, owner_process: bytes) -> Address:
+    async def lane(
+        self, lease_id: int, spec: Spec, owner_process: bytes, gpus: tuple[int, ...] = ()
+    ) -> Address:
         """An executor for a lease: the most recently used idle one of the same shape, else a new one.
 
-        Cancelled while it waits, it gives the executor back.
+        ``gpus``: indices of the node's GPUs that it sees. Cancelled while it waits, it gives the executor back.
 
         Raises:
             StartError: the new executor died before it was ready.
         """
-        shape = shape_of(spec)
+        shape = shape_of(spec, gpus)
         number = self._pool.take(shape)
         executor = self._fork(shape) if number is None else self._executors[number]
         self._assign(executor, lease_id)
         self._send(executor, (messages.LEASE, lease_id, owner_process, shape.environment))
         return await self._wait(executor, lease_id, kill=False)
 
-    async def host(self, actor_id: bytes, epoch: int, lease_id: int, spec: Spec, creation: bytes) -> Address:
+    async def host(
+        self,
+        actor_id: bytes,
+        epoch: int,
+        lease_id: int,
+        spec: Spec,
+        creation: bytes,
+        gpus: tuple[int, ...] = (),
+    ) -> Address:
         """A new executor that becomes an actor; ``on_hosted`` tells when its ``__init__`` has ended.
 
         Cancelled while it waits, it ends the executor.
@@ -202,7 +212,7 @@ class Node:
         Raises:
             StartError: the executor died before it was ready.
         """
-        executor = self._fork(shape_of(spec))
+        executor = self._fork(shape_of(spec, gpus))
         executor.actor = True
         self._assign(executor, lease_id)
         self._send(executor, (messages.HOST, actor_id, epoch, creation))
@@ -257,6 +267,7 @@ class Node:
             cwd=config.cwd,
             env=config.env + shape.environment,
             threads=shape.threads,
+            gpus=shape.gpus,
             entry=config.entry,
         )
 

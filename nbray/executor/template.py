@@ -111,7 +111,7 @@ def _be_executor(boot: Boot) -> NoReturn:
     """Settle, then run the entry function; whatever it does, this process ends here."""
     code = 1
     try:
-        settle(boot)
+        boot = settle(boot)
         entry(boot)(boot)
         code = 0
     except SystemExit as end:

@@ -31,9 +31,11 @@ class NodeLike(Protocol):
     @property
     def store_capacity(self) -> int: ...
 
-    async def lane(self, lease_id: int, spec: Spec, owner_process: bytes) -> Address: ...
+    async def lane(
+        self, lease_id: int, spec: Spec, owner_process: bytes, gpus: tuple[int, ...]
+    ) -> Address: ...
     async def host(
-        self, actor_id: bytes, epoch: int, lease_id: int, spec: Spec, creation: bytes
+        self, actor_id: bytes, epoch: int, lease_id: int, spec: Spec, creation: bytes, gpus: tuple[int, ...]
     ) -> Address: ...
     def end_lane(self, lease_id: int, kill: bool) -> None: ...
     def retire(self, lease_id: int) -> None: ...
@@ -86,9 +88,11 @@ class NodeAgent(WorkerPlugin):
             del self._owners[next(iter(self._owners))]
         try:
             if place.actor is None:
-                address = await self.node.lane(lease, place.spec, place.owner)
+                address = await self.node.lane(lease, place.spec, place.owner, place.gpus)
             else:
-                address = await self.node.host(place.actor, place.epoch, lease, place.spec, creation)
+                address = await self.node.host(
+                    place.actor, place.epoch, lease, place.spec, creation, place.gpus
+                )
             if not ended.is_set():
                 self._report(streams.GRANTED, lease, tuple(address))
                 await ended.wait()

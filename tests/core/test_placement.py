@@ -264,6 +264,74 @@ def test_unlend_takes_back_at_once_even_beyond_the_total() -> None:
     assert [e for e in pool.settle() if isinstance(e, Place)] == []
 
 
+def test_a_lent_lease_keeps_all_but_its_cpus() -> None:
+    pool = Pool()
+    pool.machine.add_node(A, units(CPU=1, GPU=1, x=1))
+    (parent,) = pool.want(DRIVER, 1, spec(1, GPU=1, x=1))
+    pool.machine.lend(process(parent), parent)
+    assert pool.machine.ledger.available() == units(CPU=1)
+    assert pool.want(process(parent), 1, spec(1, GPU=1), parent=parent) == []
+    pool.machine.unlend(process(parent), parent)
+    assert pool.machine.ledger.available() == {}
+    pool.machine.give(DRIVER, parent)
+    (child,) = [e for e in pool.settle() if isinstance(e, Place)]
+    assert child.gpus == (0,)
+
+
+# --- GPUs ----------------------------------------------------------------------------------------------------------
+def gpu_pool(gpus: float) -> Pool:
+    pool = Pool()
+    pool.machine.add_node(A, units(CPU=8, GPU=gpus))
+    return pool
+
+
+def gpus_of(pool: Pool, *shares: float) -> list[tuple[int, ...]]:
+    """Want a lease with each so many GPUs; those of all that run."""
+    for share in shares:
+        pool.want(DRIVER, 1, spec(0, GPU=share))
+    return [place.gpus for place in pool.running]
+
+
+def test_whole_gpus_are_nobody_elses() -> None:
+    assert gpus_of(gpu_pool(3), 1, 2) == [(0,), (1, 2)]
+
+
+def test_shares_of_one_gpu_lie_on_the_fullest_that_has_room() -> None:
+    assert gpus_of(gpu_pool(3), 0.5, 1, 0.75, 0.5, 0.25) == [(0,), (1,), (2,), (0,), (2,)]
+
+
+def test_a_whole_gpu_is_not_put_together_of_shares() -> None:
+    pool = gpu_pool(2)
+    assert gpus_of(pool, 0.75, 0.75, 1) == [(0,), (1,)]
+    pool.machine.give(DRIVER, pool.running[0].lease)
+    pool.settle()
+    assert [place.gpus for place in pool.running] == [(1,), (0,)]
+
+
+def test_a_share_is_not_put_together_of_what_two_gpus_have_left() -> None:
+    assert gpus_of(gpu_pool(2), 0.75, 0.75, 0.5) == [(0,), (1,)]
+
+
+def test_the_last_gpu_may_be_a_share() -> None:
+    assert gpus_of(gpu_pool(1.5), 0.5, 1, 0.5) == [(1,), (0,)]
+
+
+def test_a_lease_that_needs_no_gpu_has_none() -> None:
+    pool = gpu_pool(1)
+    pool.want(DRIVER, 1)
+    assert [place.gpus for place in pool.running] == [()]
+
+
+def test_an_actors_gpu_goes_to_the_next_when_it_ends() -> None:
+    pool = gpu_pool(1)
+    pool.machine.want_actor(DRIVER, b"actor", 0, spec(1, GPU=1), spec(0, GPU=1))
+    pool.settle()
+    assert gpus_of(pool, 1) == [(0,)]
+    pool.machine.end_actor(b"actor")
+    pool.settle()
+    assert [(place.actor, place.gpus) for place in pool.running] == [(None, (0,))]
+
+
 def test_strangers_cannot_lend_a_lease() -> None:
     pool = Pool(1)
     (lease,) = pool.want(DRIVER, 1)
@@ -520,19 +588,31 @@ class AgainstTheModel(RuleBasedStateMachine):
         self.dead: set[int] = set()
         self.next = 0
 
-    SPECS = (spec(1), spec(0.5), spec(2), spec(1, GPU=1), spec(0))
+    SPECS = (spec(1), spec(0.5), spec(2), spec(1, GPU=1), spec(1, GPU=0.5), spec(0, GPU=2), spec(0))
 
     def free(self, node: bytes) -> dict[str, int]:
         free = dict(self.totals[node])
         for lease, place in self.leases.items():
-            if place.node == node and lease not in self.lent:
+            if place.node == node:
                 for name, n in place.spec[0]:
-                    free[name] = free.get(name, 0) - n
+                    if name != "CPU" or lease not in self.lent:
+                        free[name] = free.get(name, 0) - n
         return free
 
     def fits(self, asks: Any, node: bytes) -> bool:
         free = self.free(node)
-        return all(free.get(name, 0) >= n for name, n in asks[0] if n)
+        gpus = dict(asks[0]).get("GPU", 0)
+        return all(free.get(name, 0) >= n for name, n in asks[0] if n) and (
+            sum(left >= min(gpus, RESOURCE_UNIT) for left in self.free_of_gpus(node)) * RESOURCE_UNIT >= gpus
+        )
+
+    def free_of_gpus(self, node: bytes) -> list[int]:
+        """What nobody has of each GPU."""
+        free = [RESOURCE_UNIT] * (self.totals[node].get("GPU", 0) // RESOURCE_UNIT)
+        for place in self.leases.values():
+            for index in place.gpus if place.node == node else ():
+                free[index] -= min(dict(place.spec[0])["GPU"], RESOURCE_UNIT)
+        return free
 
     def on_way(self, owner: bytes, shape: Any) -> int:
         """Lanes placed and not granted."""
@@ -561,7 +641,7 @@ class AgainstTheModel(RuleBasedStateMachine):
                 self.wanted[key] = self.on_way(*key)
         self.machine.validate()
 
-    @rule(cpus=st.integers(1, 4), gpus=st.integers(0, 1))
+    @rule(cpus=st.integers(1, 4), gpus=st.integers(0, 2))
     def add_node(self, cpus: int, gpus: int) -> None:
         self.next += 1
         node = self.next.to_bytes(2, "big")
@@ -654,7 +734,7 @@ class AgainstTheModel(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """With a node large enough and everybody giving back, all is served in the end."""
-        self.add_node(4, 1)
+        self.add_node(4, 2)
         for _ in range(400):
             for lease in sorted(set(self.leases) - self.granted):
                 place = self.leases[lease]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nbray.core.messages import RESOURCE_UNIT
 from nbray.executor.pool import IdlePool, Shape, shape_of
 
@@ -19,6 +21,14 @@ def pool(*numbers: int, keep: int = 1, linger: float = 10.0) -> IdlePool:
 def test_the_most_recently_used_goes_first() -> None:
     idle = pool(1, 2, 3)
     assert [idle.take(PLAIN) for _ in range(4)] == [3, 2, 1, None]
+
+
+def test_an_executor_that_saw_other_gpus_is_not_taken() -> None:
+    spec: Any = ((("CPU", RESOURCE_UNIT), ("GPU", RESOURCE_UNIT)), ())
+    idle = pool()
+    idle.put(1, shape_of(spec, (1,)), 0.0)
+    assert idle.take(shape_of(spec, (0,))) is None
+    assert idle.take(shape_of(spec, (1,))) == 1
 
 
 def test_an_executor_of_another_shape_is_not_taken() -> None:

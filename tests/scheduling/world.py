@@ -41,14 +41,16 @@ class FakeNode:
         self.ready.set()
         self.refuse: Any = None
 
-    async def lane(self, lease: int, spec: Any, owner: bytes) -> Address:
+    async def lane(self, lease: int, spec: Any, owner: bytes, gpus: Any = ()) -> Address:
         await self.ready.wait()
         if self.refuse is not None:
             raise StartError(self.refuse)
         address = self.leases[lease] = Address(b"exec%04d" % lease, self.id, f"/{lease}", "")
         return address
 
-    async def host(self, actor: bytes, epoch: int, lease: int, spec: Any, creation: bytes) -> Address:
+    async def host(
+        self, actor: bytes, epoch: int, lease: int, spec: Any, creation: bytes, gpus: Any = ()
+    ) -> Address:
         self.actors[lease] = (actor, epoch, creation)
         return await self.lane(lease, spec, b"")
 
