@@ -27,6 +27,7 @@ import fcntl
 import mmap
 import os
 import struct
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -48,6 +49,8 @@ _PIECE = 1 << 30  # more than 2 GiB at once is an error on some systems
 _VECTORS = 512  # IOV_MAX is 1,024
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
 _ZEROS = bytes(ALIGNMENT)
+#: Seconds between two looks at a file that a writer is about to let go of.
+_LOOK = 0.0002
 _NOT_SEGMENTS = (".", "..", ACCOUNT, FREE, DISK)
 
 _mappings: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
@@ -216,20 +219,22 @@ def open_locked(
     Raises:
         ObjectLostError: the file is gone, or another object's by now, or cut short.
     """
+    path = path_of(directory, name)
     try:
-        fd = os.open(path_of(directory, name), os.O_RDONLY | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
+        path = path_on_disk(directory, name)
         try:
-            fd = os.open(path_on_disk(directory, name), os.O_RDONLY | os.O_NOFOLLOW)
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             raise ObjectLostError(f"object {object_id.hex()} is no longer in {directory}") from None
     try:
-        # Refused: a writer has it, so the object was given up before.
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        head = _read_head(fd, read)
-        magic, found, size = HEADER.unpack_from(head)
-        intact = magic == MAGIC and found == object_id and size <= os.fstat(fd).st_size
-    except (BlockingIOError, struct.error):
+        intact = _lock_to_read(fd, path)
+        if intact:
+            head = _read_head(fd, read)
+            magic, found, size = HEADER.unpack_from(head)
+            intact = magic == MAGIC and found == object_id and size <= os.fstat(fd).st_size
+    except struct.error:
         intact = False
     except BaseException:
         os.close(fd)
@@ -238,6 +243,25 @@ def open_locked(
         os.close(fd)
         raise ObjectLostError(f"object {object_id.hex()} was given up, its memory holds something else")
     return fd, size, head
+
+
+def _lock_to_read(fd: int, path: str) -> bool:
+    """Take the shared lock; False if a writer has the file, so that its object was given up before.
+
+    But a writer may also have come too late for a file that waited: it had opened that before another made this object of it,
+    and now looks and lets go. Then the object has its name still, which whoever gives it up takes away first.
+    """
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            try:
+                if not os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd)):
+                    return False
+            except FileNotFoundError:
+                return False
+            time.sleep(_LOOK)
 
 
 def _read_head(fd: int, length: int) -> bytes:

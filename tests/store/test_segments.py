@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import gc
 import os
 import resource
@@ -195,3 +196,27 @@ def test_a_mapping_holds_one_descriptor_as_long_as_it_lives(directory):
     assert len(os.listdir("/proc/self/fd")) == before + 1
     del back
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_reader_waits_for_a_writer_who_only_looks(directory, monkeypatch):
+    """It had opened a waiting file, of which another then made an object: it locks it, sees that it came too late, lets go."""
+    segment = put(directory, np.arange(10_000))
+    late = os.open(path_of(directory, segment.name), os.O_RDWR)
+    fcntl.flock(late, fcntl.LOCK_EX)
+    looks = []
+    monkeypatch.setattr(segments.time, "sleep", lambda _: (looks.append(1), fcntl.flock(late, fcntl.LOCK_UN)))
+    assert get(directory, segment)[-1] == 9_999
+    assert looks
+    os.close(late)
+
+
+def test_a_reader_does_not_wait_for_a_writer_who_has_the_file(directory):
+    segment = put(directory, np.arange(10_000))
+    path = path_of(directory, segment.name)
+    writer = os.open(path, os.O_RDWR)
+    fcntl.flock(writer, fcntl.LOCK_EX)
+    reader = os.open(path, os.O_RDONLY)
+    os.rename(path, path + ".given-up")
+    assert not segments._lock_to_read(reader, path)
+    os.close(reader)
+    os.close(writer)
