@@ -7,8 +7,8 @@ the next epoch.
     state       means                                           calls
     pending     being created                                   queue
     alive       ``peer`` reaches the incarnation ``epoch``      are sent
-    limbo       its connection broke; placement will say why    queue; those sent wait for the verdict. If it says
-                                                                "alive", only the connection broke
+    limbo       its connection broke, or we asked for its end;  queue; those sent wait for the verdict. If it says
+                placement will say more                         "alive", only the connection broke
     restarting  the next epoch is coming                        queue
     dead        for good, ``reason`` says why                   fail
 
@@ -148,6 +148,11 @@ class ActorCalls:
             queue, self.queue = self.queue, deque()
             for call in queue:
                 self._fail(call, True)
+
+    def killed(self) -> None:
+        """We have asked for its end: what is called from here on waits for the verdict, and never reaches it."""
+        if self.state == ALIVE:
+            self.state = LIMBO
 
     def lost(self, peer: Any) -> None:
         """The connection to the incarnation broke."""

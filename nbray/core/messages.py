@@ -29,7 +29,8 @@ HOLD_OK = 10      # request number
 RELEASE = 11      # [(object id, n), ...]
 ATTACH_ACTOR = 12  # actor id, epoch
 CANCEL = 13       # sequence, force, recursive: that call, sent on this connection, is not wanted any more
-OUTPUT = 14       # name, stream (1 or 2), text, pid, node id: whole lines that user code printed
+OUTPUT = 14       # name, stream (1 or 2), text, pid, node id, end: whole lines that user code printed; end: bytes of that stream
+                  # of that process up to there, 0 for lines that are passed on for another process
 EVENTS = 15       # [raw event, ...] for the driver's feed
 PULL = 16         # request number, object id, file name, offset, length: send me that range of the file
 CHUNK = 17        # request number, offset, bytes, total: the answer to a PULL (total = -1: no such object)

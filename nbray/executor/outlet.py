@@ -160,19 +160,26 @@ def answered_of(path: str) -> int:
     return _positions_of(path)[2]
 
 
-def rest_of(path: str) -> list[tuple[int, str]]:
-    """What the process of that outlet, which is dead, has not passed on: (stream, text)."""
+class Rest(NamedTuple):
+    """What a dead process wrote to a stream and had not settled: its bytes from ``start`` on, without ``missing`` before them."""
+
+    stream: int
+    start: int
+    missing: int
+    data: bytes
+
+
+def rest_of(path: str) -> list[Rest]:
+    """What the process of that outlet, which is dead, has not passed on for sure; a part of it may have come over."""
     rest = []
     for index, position in enumerate(_positions_of(path)[:2]):
         try:
             with open(path + SUFFIXES[index], "rb") as file:
-                left = file.seek(0, os.SEEK_END) - position
-                file.seek(position + max(left - _REST, 0))
-                text = file.read(_REST).decode("utf-8", "backslashreplace")
+                missing = max(file.seek(0, os.SEEK_END) - position - _REST, 0)
+                file.seek(position + missing)
+                data = file.read(_REST)
         except OSError:
             continue
-        if left > _REST:
-            text = f"... {left - _REST} bytes that came too late for a dead process are left out\n{text}"
-        if text:
-            rest.append((index + 1, text))
+        if data:
+            rest.append(Rest(index + 1, position + missing, missing, data))
     return rest

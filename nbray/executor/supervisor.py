@@ -36,7 +36,7 @@ from nbray.executor.boot import Boot
 from nbray.executor.loss import tail_of
 from nbray.executor.memory import private_bytes
 from nbray.executor.node_config import NodeConfig, StartError
-from nbray.executor.outlet import SUFFIXES, answered_of, rest_of
+from nbray.executor.outlet import SUFFIXES, Rest, answered_of, rest_of
 from nbray.executor.pool import IdlePool, Shape, shape_of
 from nbray.executor.record import Record
 from nbray.executor.template_link import TemplateLink
@@ -74,7 +74,7 @@ class Node:
     Attributes:
         on_up: (process id, message) an executor's owner has something for placement.
         on_hosted: (actor id, epoch, address, None or pickled failure) an actor's ``__init__`` has ended.
-        on_output: (last lease id or None, pid, [(stream, text), ...]) what an executor that is gone had printed last; comes
+        on_output: (last lease id or None, pid, [Rest, ...]) what an executor that is gone had printed last; comes
             before ``on_exit``.
         on_exit: (lease id or None, process id, loss) an executor is gone. Not called for those that never were ready, whose
             ``lane`` or ``host`` raises, nor after ``close``.
@@ -91,7 +91,7 @@ class Node:
         self.on_up: Callable[[bytes, Message], None] = _ignore
         self.on_hosted: Callable[[bytes, int, Address, bytes | None], None] = _ignore
         self.on_exit: Callable[[int | None, bytes, Loss], None] = _ignore
-        self.on_output: Callable[[int | None, int, list[tuple[int, str]]], None] = _ignore
+        self.on_output: Callable[[int | None, int, list[Rest]], None] = _ignore
         self._store: Store | None = None
         self._server: StoreServer | None = None
         self._upkeep = Upkeep(self._candidates, self._out_of_memory)

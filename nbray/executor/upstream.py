@@ -100,7 +100,15 @@ class Upstream:
                 if target is None or target.unsent:
                     return
                 target.send(
-                    (m.OUTPUT, self._who(piece.by), piece.stream, piece.text, self._pid, self.owner.node)
+                    (
+                        m.OUTPUT,
+                        self._who(piece.by),
+                        piece.stream,
+                        piece.text,
+                        self._pid,
+                        self.owner.node,
+                        piece.end,
+                    )
                 )
                 outlet.passed(piece)
                 if target.unsent:
@@ -117,7 +125,7 @@ class Upstream:
         with self.owner.lock:
             target = self._upstream(current())
             if target is not None:
-                target.send((m.OUTPUT, who, number, text, pid, node))
+                target.send((m.OUTPUT, who, number, text, pid, node, 0))
                 return
         self.outlet.write(number, text.encode("utf-8", "backslashreplace"), None)
 

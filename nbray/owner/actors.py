@@ -303,7 +303,13 @@ class Actors:
         with self.owner.lock:
             machine = self.machine(entry)
             self.flush()
+            machine.killed()
+            self._limbo[machine] = time.monotonic()
             self.owner.send_up(("actor_kill", machine.actor_id, no_restart))
+
+    def peers(self) -> list[Connection]:
+        """The connections to living actors."""
+        return [machine.peer for machine in self.machines.values() if machine.peer is not None]
 
     # -- asking placement ------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import TextIO
 
@@ -22,6 +22,10 @@ Output = tuple[str, int, str, int, bytes]
 
 #: Control characters that a terminal would obey. Tabs and colours (SGR) stay.
 _CONTROL = re.compile(r"(\x1b\[[0-9;:]*m)|[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+#: Of so many processes it is known how far their output has come.
+_PROCESSES = 4096
 
 
 class Console:
@@ -40,11 +44,25 @@ class Console:
         self._node = node
         self._lock = threading.RLock()
         self._writing = False
+        self._ends: OrderedDict[tuple[int, bytes, int], int] = OrderedDict()
 
-    def add(self, *line: str | int | bytes) -> None:
+    def add(self, who: str, stream: int, text: str, pid: int, node: bytes, end: int = 0) -> None:
         """Under the owner's lock, in the order of arrival, before the result of the call that printed it is taken in."""
+        if end:
+            self._ends[pid, node, stream] = end
+            if len(self._ends) > _PROCESSES:
+                self._ends.popitem(last=False)
         if self.output is not None:
-            self.queue.append(line)  # type: ignore[arg-type]
+            self.queue.append((who, stream, text, pid, node))
+
+    def add_rest(self, stream: int, start: int, missing: int, data: bytes, pid: int, node: bytes) -> None:
+        """What a process that was killed had not settled; the first of it may have come before it died."""
+        come = max(self._ends.pop((pid, node, stream), 0) - start, 0)
+        text = data[come:].decode("utf-8", "backslashreplace")
+        if missing:
+            text = f"... {missing} bytes that came too late for a dead process are left out\n{text}"
+        if text:
+            self.add("executor", stream, text, pid, node)
 
     def write_out(self) -> None:
         """Everything that came is written when this returns, by whichever thread. No lock held."""

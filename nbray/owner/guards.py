@@ -32,7 +32,7 @@ class Guard:
 class Segment:
     """The file of a large object that this process owns."""
 
-    __slots__ = ("_garbage", "object_id", "node", "name", "size", "serve")
+    __slots__ = ("_garbage", "object_id", "node", "name", "size", "serve", "__weakref__")
 
     def __init__(
         self, garbage: Garbage, object_id: bytes, node: bytes, name: str, size: int, serve: Any

@@ -136,7 +136,7 @@ class Owner:
             "processes_gone": self.peers.processes_gone,
             "named": self.actors.answered,
             "resources": self.actors.answered,
-            "output": self.console.add,
+            "output": self._printed_last,
             "actors": self.actors.answered,
             "node": self._node,
         }
@@ -391,6 +391,14 @@ class Owner:
         if state == "down":
             self.dead_nodes.add(node)
         self.feed.append((events.NODE, time.time(), node, state, dict(resources)))
+
+    def _printed_last(self, pid: int, node: bytes, rest: Sequence[tuple[int, int, int, bytes]]) -> None:
+        """A dead executor's output, as far as it may not have come: after what lies unread in the socket."""
+        for peer in [*self.tasks.peers(), *self.actors.peers()]:
+            if peer.pid == pid and peer.peer is not None and peer.peer.node == node:
+                peer.drain()
+        for stream, start, missing, data in rest:
+            self.console.add_rest(stream, start, missing, data, pid, node)
 
     # -- housekeeping ----------------------------------------------------------------------------------------------
 

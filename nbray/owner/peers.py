@@ -357,11 +357,10 @@ class Peers:
                 borrowed.owner, message
             )  # we passed it on as an argument, which does not say whose it is
             return
-        entry = self._own(oid)
-        self._copies.setdefault(oid, []).append(Address(*serve))
-        if entry is None:
-            for address in self._copies.pop(oid):
-                self.tell(address, (m.FREE, [(oid, copy_name(oid))]))
+        if oid in self.owner.values.segments:
+            self._copies.setdefault(oid, []).append(Address(*serve))
+        else:  # it was given up meanwhile
+            self.tell(Address(*serve), (m.FREE, [(oid, copy_name(oid))]))
 
     def take_copy(self, oid: bytes) -> tuple[str, Address] | None:
         """File name and place of a copy on a living node, which is no copy any more but the object itself from here on."""

@@ -81,6 +81,10 @@ class Tasks:
             owner.interrupts.install()
         return entries if stream is None else [stream]
 
+    def peers(self) -> list[Connection]:
+        """The connections of all lanes."""
+        return [lane.peer for lane in self._lane_of.values()]
+
     # -- effects ---------------------------------------------------------------------------------------------------
 
     def carry_out(self) -> None:

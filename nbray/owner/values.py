@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakValueDictionary
 
 from nbray.core.ids import Address, ObjectId
 from nbray.core.messages import ERROR, INLINE, SHARED, WireValue
@@ -50,6 +51,8 @@ class Values:
         self.serve = serve
         self._garbage = garbage
         self._stored = stored
+        #: Of large objects that this process owns, arguments by value included.
+        self.segments: WeakValueDictionary[bytes, Segment] = WeakValueDictionary()
         self.store = Store(store_dir)
         self.localize: Callable[[WireValue], WireValue] | None = None
 
@@ -92,7 +95,9 @@ class Values:
 
     def segment(self, value: Any) -> Segment:
         """The guard of a SHARED value's file, for its owner."""
-        return Segment(self._garbage, value[1], value[2], value[3], value[4], value[6])
+        made = Segment(self._garbage, value[1], value[2], value[3], value[4], value[6])
+        self.segments[value[1]] = made
+        return made
 
     def load(self, value: Any) -> Any:
         """The Python object. A failure is raised."""

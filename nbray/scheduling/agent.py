@@ -13,6 +13,7 @@ from nbray.core.ids import Address
 from nbray.core.messages import Loss, Message, Spec
 from nbray.core.placement import Place
 from nbray.executor.node_config import StartError
+from nbray.executor.outlet import Rest
 from nbray.scheduling import streams
 
 logger = logging.getLogger("nbray.agent")
@@ -24,7 +25,7 @@ class NodeLike(Protocol):
     on_up: Callable[[bytes, Message], None]
     on_hosted: Callable[[bytes, int, Address, bytes | None], None]
     on_exit: Callable[[int | None, bytes, Loss], None]
-    on_output: Callable[[int | None, int, list[tuple[int, str]]], None]
+    on_output: Callable[[int | None, int, list[Rest]], None]
 
     @property
     def address(self) -> Address: ...
@@ -142,10 +143,10 @@ class NodeAgent(WorkerPlugin):
             self._over.add(lease)
             ended.set()
 
-    def _printed(self, lease: int | None, pid: int, rest: list[tuple[int, str]]) -> None:
+    def _printed(self, lease: int | None, pid: int, rest: list[Rest]) -> None:
         owner = None if lease is None else self._owners.get(lease)
         if owner is not None:
-            self._report(streams.OUTPUT, owner, pid, self.node.address.node, rest)
+            self._report(streams.OUTPUT, owner, pid, self.node.address.node, [tuple(each) for each in rest])
 
     def _report(self, *report: Any) -> None:
         try:

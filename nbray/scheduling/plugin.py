@@ -185,10 +185,9 @@ class PlacementPlugin(SchedulerPlugin):
         self._process_gone(ProcessId(process))
 
     def _agent_output(
-        self, worker: str, owner: bytes, pid: int, node: bytes, rest: list[tuple[int, str]]
+        self, worker: str, owner: bytes, pid: int, node: bytes, rest: list[tuple[Any, ...]]
     ) -> None:
-        for stream, text in rest:
-            self._tell(ProcessId(owner), ("output", "executor", stream, text, pid, node))
+        self._tell(ProcessId(owner), ("output", pid, node, [tuple(each) for each in rest]))
 
     def _agent_pass_up(self, worker: str, process: bytes, message: Message) -> None:
         self._settled_in(worker, ProcessId(process))

@@ -24,7 +24,7 @@ GRANTED = "granted"  # lease, address: its executor is ready
 REFUSED = "refused"  # lease, loss: its executor could not be started
 HOSTED = "hosted"  # actor, epoch, address, None or pickled failure: ``__init__`` has ended
 EXITED = "exited"  # lease or None, process, loss
-OUTPUT = "output"  # owner process, pid, node id, [(stream, text), ...]: what an executor that is gone had printed last
+OUTPUT = "output"  # owner process, pid, node id, [Rest, ...]: what an executor that is gone had printed last
 PASS_UP = "pass_up"  # process, message: from an executor's owner
 
 # Orders to an agent

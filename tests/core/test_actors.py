@@ -532,3 +532,14 @@ class ActorAgainstTheModel(RuleBasedStateMachine):
 
 TestActorAgainstTheModel = ActorAgainstTheModel.TestCase
 TestActorAgainstTheModel.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+
+
+def test_calls_after_a_kill_wait_for_the_verdict_and_never_reach_it(alive: Caller) -> None:
+    before = alive.submit()
+    alive.machine.killed()
+    after = alive.submit()
+    assert alive.sent == [before]
+    peer = alive.machine.peer
+    assert alive.machine.finished(before.sequence, 1.0, peer) is before, "what was sent may still be answered"
+    alive.changed(DEAD, 0, CRASH)
+    assert [call for call, _, _ in alive.failed] == [after]
