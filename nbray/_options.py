@@ -20,8 +20,13 @@ RetryExceptions = bool | tuple[type[BaseException], ...]
 
 
 class TaskOptions(NamedTuple):
-    """How a task runs. ``name`` is "" unless the user gave one; ``ahead``: how many items a generator may yield before they are
-    taken, 0: any number; ``timeout`` is seconds."""
+    """How a task runs.
+
+    Attributes:
+        name: "" unless the user gave one.
+        ahead: how many items a generator may yield before they are taken; 0: any number.
+        extra: what its executor has to know, see CALLS in ``core/messages.py``.
+    """
 
     spec: Spec
     returns: int
@@ -30,7 +35,7 @@ class TaskOptions(NamedTuple):
     name: str
     ahead: int = 0
     priority: int = 0
-    timeout: float | None = None
+    extra: dict[str, Any] | None = None
 
 
 class CallOptions(NamedTuple):
@@ -38,6 +43,7 @@ class CallOptions(NamedTuple):
 
     Attributes:
         group: "" for the default concurrency group.
+        extra: what the actor has to know, see CALLS in ``core/messages.py``.
         max_pending: calls of this process that may be unanswered; 0 or less: no limit. The actor's, not the call's.
     """
 
@@ -48,6 +54,7 @@ class CallOptions(NamedTuple):
     group: str = ""
     max_pending: int = -1
     ahead: int = 0
+    extra: dict[str, Any] | None = None
 
 
 class ActorOptions(NamedTuple):
@@ -402,6 +409,11 @@ def _returns(options: Mapping[str, Any], streams: bool, default: int) -> int:
     return default if value is None else int(value)
 
 
+def _given(**extra: Any) -> dict[str, Any] | None:
+    """What is there of it; None if nothing is, as for most calls."""
+    return {name: value for name, value in extra.items() if value} or None
+
+
 def task_options(options: Mapping[str, Any], *, streams: bool = False) -> TaskOptions:
     """Check and resolve the options of a task.
 
@@ -417,10 +429,10 @@ def task_options(options: Mapping[str, Any], *, streams: bool = False) -> TaskOp
         returns=_returns(options, streams, STREAMING if streams else 1),
         max_retries=_default(options, "max_retries", 3),
         priority=_default(options, "priority", 0),
-        timeout=None if options.get("timeout") is None else float(options["timeout"]),
         retry_exceptions=_retried(options),
         name=_default(options, "name", ""),
         ahead=max(_default(options, "_generator_backpressure_num_objects", 0), 0),
+        extra=_given(timeout=options.get("timeout"), name=options.get("name")),
     )
 
 
@@ -475,16 +487,18 @@ def call_options(options: Mapping[str, Any], base: CallOptions, *, streams: bool
         ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type.
     """
     _check(options, _CALL, "method calls")
+    name, group = _default(options, "name", base.name), _default(options, "concurrency_group", base.group)
     return CallOptions(
         returns=_returns(options, streams, base.returns),
         max_task_retries=_default(options, "max_task_retries", base.max_task_retries),
         retry_exceptions=base.retry_exceptions
         if options.get("retry_exceptions") is None
         else _retried(options),
-        name=_default(options, "name", base.name),
-        group=_default(options, "concurrency_group", base.group),
+        name=name,
+        group=group,
         max_pending=base.max_pending,
         ahead=max(_default(options, "_generator_backpressure_num_objects", base.ahead), 0),
+        extra=_given(group=group, name=name),
     )
 
 

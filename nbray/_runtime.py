@@ -115,6 +115,16 @@ class Runtime:
         oid, creator, meta = msgpack.unpackb(handle, use_list=False)
         return self.owner.peers.resolve(oid, Address(*creator)), meta
 
+    def current_actor(self) -> tuple[Entry, bytes]:
+        """The entry of the actor that this process is, and its class' meta.
+
+        Raises:
+            RuntimeError: it is none.
+        """
+        if self.executor is None or not self.executor.actor_id:
+            raise RuntimeError("current_actor is for actors, and this is none")
+        return self._found(self.executor.handle)
+
     def named_actors(self) -> list[tuple[str, str]]:
         """Namespace and name of all actors that have a name and live, or will."""
         records = self.owner.actors.ask("actors")[0]
@@ -149,18 +159,18 @@ class Runtime:
                 "NodeID": node.hex(),
                 "Alive": True,
                 "NodeManagerHostname": os.uname().nodename,
-                "Resources": _whole(totals),
+                "Resources": whole(totals),
                 "Labels": dict(labels),
             }
             for node, totals, _, labels, _ in self._resources()
         ]
 
     def cluster_resources(self) -> dict[str, float]:
-        return _whole(_sum(totals for _, totals, _, _, _ in self._resources()))
+        return whole(_sum(totals for _, totals, _, _, _ in self._resources()))
 
     def available_resources(self) -> dict[str, float]:
         rows = self._resources()
-        found = _whole(_sum(free for _, _, free, _, _ in rows))
+        found = whole(_sum(free for _, _, free, _, _ in rows))
         # Placement leases nothing of a store; what the objects of this node have is known here.
         if any(row[0] == self.owner.node for row in rows):
             found["object_store_memory"] -= self.owner.values.store.figures.used
@@ -196,7 +206,7 @@ def _sum(many: Any) -> list[tuple[str, int]]:
     return list(totals.items())
 
 
-def _whole(units: Any) -> dict[str, float]:
+def whole(units: Any) -> dict[str, float]:
     return {name: n / RESOURCE_UNIT for name, n in units}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbray import _runtime
+from nbray._actor_handle import ActorHandle, _handle
 
 
 class RuntimeContext:
@@ -54,6 +55,53 @@ class RuntimeContext:
         return name
 
     @property
+    def current_actor(self) -> ActorHandle[Any]:
+        """A handle to the actor that asks, for it to hand out. Kept in the actor, it keeps the actor alive.
+
+        Raises:
+            RuntimeError: not in an actor.
+        """
+        return _handle(*self._runtime.current_actor())
+
+    def get_task_name(self) -> str | None:
+        """The name of the task or method call that runs: that of ``.options(name=...)``, or ``f`` or ``Class.method``.
+
+        None in a driver.
+        """
+        executor = self._runtime.executor
+        running = executor.current if executor is not None else None
+        if running is not None:
+            title: str = running.title
+            return title
+        return f"{executor.class_name}.__init__" if _constructs(executor) else None
+
+    def get_task_function_name(self) -> str | None:
+        """Where the function or method that runs is defined: ``module.f``, ``module.Class.method``. None in a driver."""
+        executor = self._runtime.executor
+        running = executor.current if executor is not None else None
+        if running is not None:
+            path: str = executor.runner.path(running)
+            return path
+        return f"{executor.class_path}.__init__" if _constructs(executor) else None
+
+    def get_assigned_resources(self) -> dict[str, float]:
+        """What the task or actor that asks has of its node, for example ``{"CPU": 1.0}``.
+
+        Raises:
+            AssertionError: in a driver.
+        """
+        executor = self._runtime.executor
+        if executor is None:
+            raise AssertionError(
+                "get_assigned_resources() is for tasks and actors; a driver has no resources of its own"
+            )
+        return _runtime.whole((name, units) for name, units in executor.resources if units)
+
+    def get_accelerator_ids(self) -> dict[str, list[str]]:
+        """The GPUs of the task or actor that asks, as ``get_gpu_ids()`` but all strings: ``{"GPU": ["0"]}``."""
+        return {"GPU": [str(gpu) for gpu in get_gpu_ids()]}
+
+    @property
     def namespace(self) -> str:
         """Where names of actors count."""
         namespace: str = self._fact("namespace")
@@ -80,6 +128,11 @@ class RuntimeContext:
         """Whether this process is an actor that was restarted."""
         executor = self._runtime.executor
         return executor is not None and bool(executor.actor_id) and executor.epoch > 0
+
+
+def _constructs(executor: Any) -> bool:
+    """Whether it is an actor whose ``__init__`` runs."""
+    return executor is not None and bool(executor.actor_id) and executor.runner.instance is None
 
 
 def get_gpu_ids() -> list[int] | list[str]:

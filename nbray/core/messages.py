@@ -44,9 +44,9 @@ CLOSE = 32        # sequence: nobody wants more items of that call
 
 # --- control channel: executor <-> its node agent ------------------------------------------------------------------
 READY = 40        # executor number, pid, address
-LEASE = 41        # lease id, owner process, environment: you are that lane now
+LEASE = 41        # lease id, owner process, resources (as in a Spec): you are that lane now
 UNLEASE = 42      # lease id
-HOST = 43         # actor id, epoch, creation (opaque bytes): become that actor
+HOST = 43         # actor id, epoch, creation (opaque bytes), resources: become that actor
 HOSTED = 44       # actor id, epoch, None or pickled failure: __init__ has ended
 UP = 45           # message for placement from the owner in this executor
 DOWN = 46         # message from placement for the owner in this executor

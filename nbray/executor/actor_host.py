@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def become(executor: Executor, creation: bytes) -> None:
     """Run the constructor; then this process is that actor, or ends."""
     name, blob, payload, slots, concurrency, job, namespace, more = msgpack.unpackb(creation, use_list=False)
-    executor.class_name, executor.actor_name = name, more.get("name", "")
+    executor.class_name, executor.actor_name, executor.handle = name, more.get("name", ""), more["handle"]
     owner = executor.owner
     owner.job, owner.namespace = job, namespace
     owner.lead.ensure_background()
@@ -35,6 +35,7 @@ def become(executor: Executor, creation: bytes) -> None:
     failed = None
     try:
         cls = executor.runner.find(caller, 0)
+        executor.class_path = f"{cls.__module__}.{cls.__qualname__}"
         args, kwargs = executor.runner.arguments(payload, slots, keep) if payload or slots else ((), {})
         executor.runner.instance = cls(*args, **kwargs)
         del args, kwargs
@@ -93,7 +94,7 @@ class AsyncHost:
                 peer = connection.peer
                 assert peer is not None
                 name = f"{executor.class_name}.{call[1]}"
-                current = Current(connection, call[0], peer.process, name)
+                current = Current(connection, call, peer.process, name)
                 task = loop.create_task(self._run(connection, call, current))
                 current.on_cancel = partial(loop.call_soon_threadsafe, _cancel, task, current)
                 executor.cancelling.elsewhere[connection, call[0]] = current

@@ -50,6 +50,8 @@ class Executor:
         #: All of them that nobody has taken yet.
         self.waiting: Callable[[], Iterable[tuple[Connection | None, list[Any]]]] = self.queue.copy
         self.lease: int | None = None
+        #: What the lease or the actor has, in units.
+        self.resources: Iterable[tuple[str, int]] = ()
         self._last_lease = -1
         self._early: list[tuple[Connection, Message]] = []
         self.retiring = False
@@ -62,7 +64,9 @@ class Executor:
         self._waits = False
         self.actor_id: bytes = b""
         self.epoch = 0
-        self.class_name = self.actor_name = ""
+        self.class_name = self.class_path = self.actor_name = ""
+        #: Of the actor that this is, as ``owner/actors.py`` packs it.
+        self.handle = b""
         self._main = threading.get_ident()
         self.cancelling = Cancelling(self)
         self.deadlines = Deadlines(self)
@@ -133,8 +137,8 @@ class Executor:
     def _control_closed(self, connection: Connection, error: BaseException | None) -> None:
         os._exit(1)  # the node agent is gone, and with it everything that could use this process
 
-    def _leased(self, lease: int, owner: bytes, environment: Any) -> None:
-        self.lease = lease
+    def _leased(self, lease: int, owner: bytes, resources: Any) -> None:
+        self.lease, self.resources = lease, resources
         early, self._early = self._early, []
         for connection, message in early:
             if not connection.closed:
@@ -144,8 +148,8 @@ class Executor:
         if self.lease == lease:
             self.lease, self._last_lease = None, lease
 
-    def _host(self, actor_id: bytes, epoch: int, creation: bytes) -> None:
-        self.actor_id, self.epoch = actor_id, epoch
+    def _host(self, actor_id: bytes, epoch: int, creation: bytes, resources: Any) -> None:
+        self.actor_id, self.epoch, self.resources = actor_id, epoch, resources
         self.queue.append((None, [creation]))
 
     def _retire(self) -> None:
@@ -383,7 +387,7 @@ class Executor:
         peer = connection.peer
         assert peer is not None
         name = caller.names.get(number) or f"{self.class_name}.{number}"
-        running = Current(connection, sequence, peer.process, name)
+        running = Current(connection, call, peer.process, name)
         self.enter(running)
         runner = self.runner
         started = time.time()

@@ -55,6 +55,8 @@ class Current:
     """The call that a thread (or an asyncio task) runs.
 
     Attributes:
+        name: of the function or method. title: the same, or the name that the user gave the call.
+        number: names its function among those of its connection; the name of a method.
         canceled: it is not wanted any more. recursive: nor is what it has submitted.
         began: an asyncio task has started to run it.
         interrupted: the KeyboardInterrupt was raised.
@@ -63,14 +65,18 @@ class Current:
     """
 
     __slots__ = (
-        "connection", "sequence", "owner", "name", "canceled", "recursive", "interrupted", "began", "on_cancel", "overdue",
+        "connection", "sequence", "number", "owner", "name", "title", "canceled", "recursive", "interrupted", "began",
+        "on_cancel", "overdue",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, sequence: int, owner: bytes, name: str) -> None:
+    def __init__(self, connection: Connection, call: Any, owner: bytes, name: str) -> None:
         self.connection = connection
-        self.sequence = sequence
+        self.sequence = call[0]
+        self.number = call[1]
         self.owner = owner
         self.name = name
+        extra = call[5]
+        self.title: str = extra["name"] if extra is not None and "name" in extra else name
         self.canceled = False
         self.recursive = False
         self.interrupted = False
@@ -124,6 +130,14 @@ class Runner:
             function = self.owner.values.load(value)
             caller.functions[number] = function
         return function
+
+    def path(self, call: Current) -> str:
+        """Where the function of a call that runs is defined: ``module.Class.method``."""
+        if type(call.number) is str:
+            cls = type(self.instance)
+            return f"{cls.__module__}.{cls.__qualname__}.{call.number}"
+        function = call.connection.context.functions[call.number]
+        return f"{function.__module__}.{function.__qualname__}"
 
     def arguments(
         self, payload: WireValue, slots: Any, keep: list[Any]

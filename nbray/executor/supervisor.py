@@ -193,7 +193,7 @@ class Node:
         number = self._pool.take(shape)
         executor = self._fork(shape) if number is None else self._executors[number]
         self._assign(executor, lease_id)
-        self._send(executor, (messages.LEASE, lease_id, owner_process, shape.environment))
+        self._send(executor, (messages.LEASE, lease_id, owner_process, spec[0]))
         return await self._wait(executor, lease_id, kill=False)
 
     async def host(
@@ -215,7 +215,7 @@ class Node:
         executor = self._fork(shape_of(spec, gpus))
         executor.actor = True
         self._assign(executor, lease_id)
-        self._send(executor, (messages.HOST, actor_id, epoch, creation))
+        self._send(executor, (messages.HOST, actor_id, epoch, creation, spec[0]))
         return await self._wait(executor, lease_id, kill=True)
 
     def end_lane(self, lease_id: int, kill: bool) -> None:

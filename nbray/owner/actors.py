@@ -169,6 +169,8 @@ class Actors:
             value: Any = entry.value
             slots.append((key, with_refs(value, self._lend(inside)) if inside else value))
         options = creation.options
+        actor_id = creation.machine.actor_id
+        handle = self._handle(actor_id, options.meta)
         packed = msgpack.packb(
             (
                 function.name,
@@ -178,10 +180,9 @@ class Actors:
                 options.max_concurrency,
                 owner.job,
                 owner.namespace,
-                _more(options),
+                {**_more(options), "handle": handle},
             )
         )
-        actor_id = creation.machine.actor_id
         directory = {
             "held": options.held_spec,
             "max_restarts": options.max_restarts,
@@ -189,7 +190,7 @@ class Actors:
             "namespace": options.namespace or "",
             "detached": options.detached,
             "class_name": function.name,
-            "handle": self._handle(actor_id, options.meta),
+            "handle": handle,
         }
         owner.send_up(("actor_new", actor_id, options.placing_spec, packed, directory))
 
@@ -281,14 +282,13 @@ class Actors:
                 sequence, function, payload, slots, entries, refs, (guard, entry), queue, options.max_task_retries,
                 options.retry_exceptions,
             )  # fmt: skip
-            if options.group:
-                call.extra = {"group": options.group}
+            call.extra = options.extra
             if stream is not None:
                 owner.streams.join(call, stream)
             owner.calls.under_way[sequence] = call
             call.parent = owner.parent_task()
             owner.feed.append(
-                (events.TASK_SUBMITTED, time.time(), process, sequence, function.name, "actor_method",
+                (events.TASK_SUBMITTED, time.time(), process, sequence, options.name or function.name, "actor_method",
                  machine.actor_id, call.parent, tuple([e.id for _, e in slots]) if slots else (), returns)
             )  # fmt: skip
             if slots:

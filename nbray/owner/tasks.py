@@ -61,8 +61,7 @@ class Tasks:
                 options.max_retries, options.retry_exceptions,
             )  # fmt: skip
             call.priority = options.priority
-            if options.timeout is not None:
-                call.extra = {"timeout": options.timeout}
+            call.extra = options.extra
             if stream is not None:
                 owner.streams.join(call, stream)
             owner.calls.under_way[sequence] = call

@@ -66,7 +66,7 @@ def test_call_options_stand_on_those_of_the_method():
     base = call_options({"num_returns": 2, "max_task_retries": 1}, DEFAULT_CALL)
     assert call_options({"num_returns": 0}, base) == base._replace(returns=0)
     assert call_options({"retry_exceptions": [KeyError], "name": "n"}, base) == base._replace(
-        retry_exceptions=(KeyError,), name="n"
+        retry_exceptions=(KeyError,), name="n", extra={"name": "n"}
     )
     assert (base.returns, base.max_task_retries) == (2, 1)
 

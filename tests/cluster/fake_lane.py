@@ -23,7 +23,7 @@ def run(boot: Boot) -> None:
         if message[0] == messages.RETIRE:
             os._exit(0)
         if message[0] == messages.HOST:
-            _, actor, epoch, creation = message
+            _, actor, epoch, creation, _ = message
             agent.send((messages.HOSTED, actor, epoch, creation or None))
 
     agent.on_message = heard

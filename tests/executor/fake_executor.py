@@ -43,7 +43,7 @@ def run(boot: Boot) -> None:
         elif kind == messages.RETIRE:
             os._exit(0)
         elif kind == messages.HOST:
-            _, actor_id, epoch, creation = message
+            _, actor_id, epoch, creation, _ = message
             agent.send((messages.HOSTED, actor_id, epoch, creation or None))
         else:
             agent.send((messages.UP, ("told", message)))

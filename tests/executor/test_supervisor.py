@@ -83,7 +83,7 @@ def test_a_lease_gets_an_executor_that_knows_it(dirs: NodeDirs) -> None:
     async def test() -> None:
         async with running(dirs) as placement:
             address = await soon(placement.node.lane(7, BLUE, OWNER))
-            await placement.told(address.process, messages.LEASE, 7, OWNER, BLUE[1])
+            await placement.told(address.process, messages.LEASE, 7, OWNER, BLUE[0])
             assert await placement.evaluate(address.process, "os.environ['COLOUR']") == "blue"
             assert await placement.evaluate(address.process, "os.environ['OMP_NUM_THREADS']") == "1"
 
@@ -104,9 +104,9 @@ def test_an_ended_lease_leaves_its_executor_to_the_next_of_the_same_shape(dirs: 
             assert await soon(node.lane(5, ONE_CPU, OWNER)) == second
             heard = [await soon(placement.up.get()) for _ in range(7)]
             assert [message[1] for process, message in heard if process == first.process] == [
-                (messages.LEASE, 1, OWNER, ()),
+                (messages.LEASE, 1, OWNER, ONE_CPU[0]),
                 (messages.UNLEASE, 1),
-                (messages.LEASE, 4, OWNER, ()),
+                (messages.LEASE, 4, OWNER, ONE_CPU[0]),
             ]
 
     run(test())
@@ -248,9 +248,9 @@ def test_a_cancelled_lease_gives_its_starting_executor_to_the_next(dirs: NodeDir
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
             address = await soon(placement.node.lane(2, ONE_CPU, OWNER))
-            await placement.told(address.process, messages.LEASE, 1, OWNER, ())
+            await placement.told(address.process, messages.LEASE, 1, OWNER, ONE_CPU[0])
             await placement.told(address.process, messages.UNLEASE, 1)
-            await placement.told(address.process, messages.LEASE, 2, OWNER, ())
+            await placement.told(address.process, messages.LEASE, 2, OWNER, ONE_CPU[0])
 
     run(test())
 
