@@ -44,6 +44,11 @@ def sleep(gate):
 
 
 @nbray.remote
+def passing():
+    pass
+
+
+@nbray.remote
 def leave(marks):
     marks.mark()
 
@@ -656,6 +661,8 @@ def test_children_that_wait_never_run(gate, marks):
     cancelled(ref)
     gate.open()
     assert nbray.get(stuck) == "through"
+    nbray.get([passing.remote() for _ in range(20)])  # they queued behind the children
+    assert marks.count() == 0
 
 
 def test_children_of_a_method_are_cancelled(gate, marks):
