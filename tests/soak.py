@@ -27,7 +27,7 @@ import psutil
 
 import nbray as ray
 from nbray import _runtime
-from nbray.exceptions import ActorDiedError, ObjectLostError
+from nbray.exceptions import ActorDiedError, ObjectLostError, TaskCancelledError
 
 #: Seconds that anything may take; executors are stopped for one second at most, and killed every other second.
 BOUND = 60.0
@@ -94,6 +94,12 @@ def box(size: int, fill: int) -> list[ray.ObjectRef]:
 def opens(boxes: list[ray.ObjectRef]) -> tuple[int, int]:
     data = ray.get(boxes[0], timeout=BOUND)
     return len(data), data[0]
+
+
+@ray.remote(max_retries=-1)
+def stream(count: int, size: int) -> Iterator[bytes]:
+    for number in range(count):
+        yield bytes([number]) * size
 
 
 @ray.remote(max_retries=0)
@@ -183,6 +189,8 @@ class Soak:
             (8, self.drops),
             (5, self.boxes),
             (3, self.onces),
+            (3, self.streams),
+            (4, self.cancels),
             (12, self.counts),
             (8, self.echoes),
             (6, self.async_echoes),
@@ -301,6 +309,23 @@ class Soak:
     def onces(self) -> None:
         a = self.number()
         self.expect(once.remote(a), "once", a.__eq__, ray.exceptions.WorkerCrashedError)
+
+    def streams(self) -> None:
+        count, size = self.chance.randrange(1, 20), self.size()
+        generator = stream.options(_generator_backpressure_num_objects=self.chance.choice([-1, 1, 4])).remote(
+            count, size
+        )
+        for number in range(self.chance.randrange(count + 1)):  # the rest is never asked for
+            right = lambda data, number=number: (len(data), data[0]) == (size, number)
+            self.expect(next(generator), "an item of a stream", right)
+
+    def cancels(self) -> None:
+        milliseconds = self.chance.uniform(0, 60)
+        ref = spend.remote(milliseconds)
+        after = add.remote(ref, 0) if self.chance.random() < 0.3 else ref
+        self.spends()
+        ray.cancel(ref, force=self.chance.random() < 0.3)
+        self.expect(after, "cancelled", milliseconds.__eq__, TaskCancelledError)
 
     def counts(self) -> None:
         counted = self.chance.choice(self.counters)
