@@ -142,6 +142,15 @@ def _count(name: str, value: Any) -> None:
         raise ValueError(f"option {name!r} must be 0 or more, or -1 for no end; got {value}")
 
 
+def _max_calls(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong_type(name, value, "an int")
+    if not 0 <= value < 1 << 63:
+        raise ValueError(f"option 'max_calls' must be 1 or more, or 0 for no limit; got {value}")
+
+
 def _priority(name: str, value: Any) -> None:
     if value is None:
         return
@@ -294,6 +303,7 @@ _TASK: dict[str, _Check] = {
     **_PLACING,
     "num_returns": _num_returns,
     "max_retries": _count,
+    "max_calls": _max_calls,
     "priority": _priority,
     "timeout": _timeout,
     "retry_exceptions": _retry_exceptions,
@@ -325,7 +335,7 @@ _CALL: dict[str, _Check] = {**_METHOD, "name": _text}
 _NOT_YET = frozenset(
     (
         "accelerator_type", "enable_task_events",
-        "fallback_strategy", "label_selector", "max_calls",
+        "fallback_strategy", "label_selector",
         "object_store_memory", "placement_group", "placement_group_bundle_index",
         "placement_group_capture_child_tasks",
     )
@@ -432,7 +442,12 @@ def task_options(options: Mapping[str, Any], *, streams: bool = False) -> TaskOp
         retry_exceptions=_retried(options),
         name=_default(options, "name", ""),
         ahead=max(_default(options, "_generator_backpressure_num_objects", 0), 0),
-        extra=_given(timeout=options.get("timeout"), name=options.get("name")),
+        extra=_given(
+            timeout=options.get("timeout"),
+            name=options.get("name"),
+            # What a process has allocated on a GPU is free for others when it ends.
+            max_calls=_default(options, "max_calls", 1 if options.get("num_gpus") else 0),
+        ),
     )
 
 

@@ -132,6 +132,8 @@ def remote(*targets: Any, **options: Any) -> Any:
         num_returns: tasks: the number of refs ``.remote()`` answers (default 1; 0: None). Of a generator function: "streaming",
             its default, or the number of its first items that are wanted.
         max_retries: tasks: reruns after a crash of the executor (default 3; -1: no end).
+        max_calls: tasks: a process ends after so many calls of the function, to free what it leaks (default 0: no limit; 1 for
+            those that use GPUs, whose memory is the next one's then).
         priority: tasks: a whole number (default 0); of one driver's tasks that wait, the highest go first (an
             executor that is there may go on with tasks that need the same resources for a tenth of a second).
         timeout: tasks: seconds that the function may run (default None: no end). After that it is interrupted as by

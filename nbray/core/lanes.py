@@ -42,7 +42,7 @@ class Lane:
     """A lease and the executor behind it.
 
     ``calls`` are those sent and not answered, in the order of sending. ``peer`` is the shell's connection. ``head`` is the
-    call that was running at the last tick.
+    call that was running at the last tick. ``last``: the running call is the last that its executor runs.
     """
 
     __slots__ = (
@@ -59,6 +59,7 @@ class Lane:
         "gone",
         "idle",
         "head",
+        "last",
     )
 
     def __init__(self, lease: int, spec: Spec, peer: Any, now: float) -> None:
@@ -75,6 +76,7 @@ class Lane:
         self.gone = False
         self.idle = True
         self.head: Call | None = None
+        self.last = False
 
     @property
     def running(self) -> Call | None:
@@ -147,7 +149,7 @@ class Lanes:
         if lane.gone:
             call.place = None
             return call
-        lane.blocked = False
+        lane.blocked = lane.last
         lane.load -= call.estimate
         if not lane.calls:
             lane.load = 0.0
@@ -180,6 +182,7 @@ class Lanes:
         lane.blocked = blocked and bool(lane.calls)
         if lane.blocked:
             self._is_long(lane)  # and what was on its way when it blocked has to come back
+        lane.blocked = lane.blocked or lane.last
         pool = self._pools[lane.spec]
         pool.ready.extendleft(reversed(self._still_wanted(back)))
         if not lane.calls and not lane.idle:  # its last answer came before them
@@ -190,7 +193,15 @@ class Lanes:
 
     def resumed(self, lane: Lane) -> None:
         """The running call goes on."""
-        lane.blocked = False
+        lane.blocked = lane.last
+
+    def last(self, lane: Lane, sequences: tuple[int, ...], now: float) -> None:
+        """The lane's executor leaves after the running call: those calls of it that came back run elsewhere, and it gets no more.
+
+        What was on its way to it comes back, too. Then the lease goes back.
+        """
+        lane.last = True
+        self.returned(lane, sequences, False, now)
 
     def withdraw(self, call: Call) -> bool:
         """A call has ended: take it out of the queue. False if it is not there."""
@@ -308,6 +319,8 @@ class Lanes:
             call = ready.head()
             if call is None:
                 break
+            if busy and call.extra is not None and len(calls) >= call.extra.get("max_calls", MOST):
+                break  # they would come back
             function = call.function
             if function.predictable:
                 estimate = function.mean or 1.0
@@ -332,6 +345,12 @@ class Lanes:
             self._effects.append((SEND, lane, batch))
 
     def _now_idle(self, pool: Pool, lane: Lane, now: float) -> None:
+        if lane.last:
+            self._owed = max(self._owed - 1, 0)
+            self._give(lane)
+            if pool.ready:
+                self._demand(pool)
+            return
         lane.since = now
         lane.idle = True
         pool.idle.append(lane)

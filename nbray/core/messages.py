@@ -41,6 +41,7 @@ CANCEL_OBJECT = 20  # object id, force, recursive: cancel the call that makes it
 ITEM = 30         # sequence, index, value: the generator of that call has yielded it
 TAKEN = 31        # sequence, n: the caller has taken n items so far
 CLOSE = 32        # sequence: nobody wants more items of that call
+LAST = 33         # [sequence, ...] not started and taken out of the queue; the running call is the last that this process runs
 
 # --- control channel: executor <-> its node agent ------------------------------------------------------------------
 READY = 40        # executor number, pid, address
@@ -51,6 +52,7 @@ HOSTED = 44       # actor id, epoch, None or pickled failure: __init__ has ended
 UP = 45           # message for placement from the owner in this executor
 DOWN = 46         # message from placement for the owner in this executor
 RETIRE = 47       # finish what is queued, leave once nobody needs what you own
+SPENT = 50        # it has run its last call, answers once it is told to RETIRE, and leaves after UNLEASE
 LEAVING = 49      # reason: this process ends itself on purpose (exit_actor), its exit is no crash
 
 # --- uplink: owner -> placement ("op", fields...) -----------------------------------------------------------------

@@ -26,6 +26,7 @@ from nbray.executor.actor_methods import ActorExit
 from nbray.executor.boot import Boot
 from nbray.executor.cancelling import Cancelling
 from nbray.executor.deadlines import Deadlines
+from nbray.executor.limits import Limits
 from nbray.executor.running import ArgumentLost, Caller, Current, Runner, current, enter
 from nbray.executor.upstream import Upstream
 from nbray.owner.owner import Owner
@@ -70,6 +71,7 @@ class Executor:
         self._main = threading.get_ident()
         self.cancelling = Cancelling(self)
         self.deadlines = Deadlines(self)
+        self.limits = Limits(self)
         self.owner = Owner(
             process=new_process_id(),
             node=boot.node_id,
@@ -186,6 +188,9 @@ class Executor:
             else:
                 connection.close()  # the lease is over: its owner hears it as a lost lane, and runs them elsewhere
             return
+        if self.limits.spent:
+            self.limits.refuse(connection, message[1])
+            return
         for call in message[1]:
             if call[4] == m.STREAMING:
                 self.runner.generators.expect(connection, call[0], call[5])
@@ -196,11 +201,12 @@ class Executor:
             self.on_calls()
 
     def _recall(self, connection: Connection, message: Message) -> None:
-        connection.send((m.RETURNED, self._take_back(connection, message[1]), self._waits))
+        connection.send((m.RETURNED, self.take_back(connection, message[1]), self._waits))
 
-    def _take_back(self, connection: Connection, n: int) -> list[int]:
-        """Up to ``n`` calls of that connection that have not started, the last first out of the queue."""
+    def take_back(self, connection: Connection, n: int | None = None) -> list[int]:
+        """Up to ``n`` calls of that connection that have not started, the last first out of the queue. None: all of them."""
         queue = self.queue
+        n = len(queue) if n is None else n
         back: list[int] = []
         others: list[Any] = []
         while queue and len(back) < n:
@@ -245,7 +251,7 @@ class Executor:
             return
         with self.owner.lock:
             self._waits = True
-            back = self._take_back(call.connection, len(self.queue))
+            back = self.take_back(call.connection)
             call.connection.send((m.RETURNED, back, True))
             self._send_up(("lend", self.lease))
 
@@ -334,11 +340,12 @@ class Executor:
         )  # its owner counts the lane as lost and runs elsewhere what had not started
 
     def _leave(self) -> None:
-        """Go, once nobody needs what this process owns."""
+        """Go, once nobody needs what this process owns, or this process."""
         owner = self.owner
 
         def owes_nothing() -> bool:
-            return (not owner.holds and not owner.calls.under_way) or bool(self.queue)
+            needed = self.lease is not None or owner.holds or owner.calls.under_way
+            return not needed or bool(self.queue)
 
         if owner.lead.run_until(owes_nothing) and self.queue:
             return
@@ -369,7 +376,7 @@ class Executor:
 
     def give_back(self, connection: Connection) -> None:
         """All calls that have not started go back to their owner. Under the lock."""
-        connection.send((m.RETURNED, self._take_back(connection, len(self.queue)), True))
+        connection.send((m.RETURNED, self.take_back(connection), True))
 
     def _let_go(self) -> None:
         self.runner.instance = None
@@ -400,6 +407,8 @@ class Executor:
                     self.deadlines.start(running, extra["timeout"])
                 cancelling.begin(running)
                 function = runner.find(caller, number)
+                if extra is not None and "max_calls" in extra:
+                    self.limits.count(running, function, extra["max_calls"])
                 if payload or slots:
                     args, kwargs = runner.arguments(payload, slots, keep)
                     result = function(*args, **kwargs)
@@ -453,6 +462,8 @@ class Executor:
         outlets = call.connection.context.outlets
         if outlets:
             outlets.pop(call.sequence, None)
+        if self.limits.spent:
+            self.limits.settle()
         self.reply(call.connection, (m.RESULT, call.sequence, status, values, duration, started))
 
     def _reply(self, connection: Connection, message: Message) -> None:

@@ -379,6 +379,9 @@ class Node:
             _, actor_id, epoch, failure = message
             assert executor.address is not None
             self.on_hosted(actor_id, epoch, executor.address, failure)
+        elif kind == messages.SPENT:
+            self._pool.discard(executor.number)
+            self._retire(executor)
         elif kind == messages.LEAVING:
             executor.leaving = str(message[1])
             self._pool.discard(executor.number)

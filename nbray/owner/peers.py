@@ -43,6 +43,7 @@ class Peers:
             m.RESULT: owner.calls.result,
             m.ITEM: owner.streams.item,
             m.RETURNED: self._returned,
+            m.LAST: self._last,
             m.FETCH: self._fetch_asked,
             m.VALUE: self._value,
             m.HOLD: self._hold_asked,
@@ -439,6 +440,12 @@ class Peers:
             if not sequences and not blocked:
                 self.owner.tasks.lanes.resumed(context.machine)
             self.owner.tasks.lanes.returned(context.machine, sequences, blocked, time.monotonic())
+            self.owner.carry_out()
+
+    def _last(self, connection: Connection, message: Message) -> None:
+        context = connection.context
+        if context is not None and not context.machine.gone:
+            self.owner.tasks.lanes.last(context.machine, message[1], time.monotonic())
             self.owner.carry_out()
 
     def _output(self, connection: Connection, message: Message) -> None:

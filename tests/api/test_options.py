@@ -202,7 +202,7 @@ def test_options_of_the_other_kind_are_unknown(resolve, name):
         resolve({name: 1})
 
 
-@pytest.mark.parametrize("name", ["max_calls", "label_selector", "placement_group"])
+@pytest.mark.parametrize("name", ["label_selector", "placement_group"])
 def test_what_ray_has_and_nbray_does_not_is_said_to_be_not_supported_yet(name):
     with pytest.raises(ValueError, match=f"'{name}'.*not supported yet"):
         task_options({name: 1})

@@ -229,6 +229,66 @@ def test_an_answer_that_comes_twice_or_late_is_ignored(owner: Owner) -> None:
     assert owner.lanes.finished(lane, call.sequence, 1.0, 0.0) is None
 
 
+# -- executors that leave --------------------------------------------------------------------------------------------------
+def limited(owner: Owner, of: Function, n: int, most: int) -> list[Call]:
+    calls = [owner.call(of) for _ in range(n)]
+    for call in calls:
+        call.extra = {"max_calls": most}
+        owner.lanes.submit(call)
+    owner.settle()
+    return calls
+
+
+def test_a_lane_gets_no_more_calls_at_a_time_than_its_executor_runs(owner: Owner) -> None:
+    limited(owner, function(10.0), 10, 3)
+    lane = owner.grant()
+    assert len(lane.calls) == 3
+
+
+def test_what_waits_behind_an_executors_last_call_runs_elsewhere_and_costs_nothing(owner: Owner) -> None:
+    first, second = owner.submit(function(10.0), 2)
+    leaving = owner.grant()
+    owner.lanes.last(leaving, (second.sequence,), 0.0)
+    other = owner.grant()
+    owner.took(SEND)
+    assert list(other.calls.values()) == [second]
+    assert owner.took(CRASHED) == []
+    assert leaving.running is first
+
+
+def test_an_executor_that_runs_its_last_call_gets_no_other_and_then_goes_back(owner: Owner) -> None:
+    lane = owner.grant()
+    owner.submit(function(10.0))
+    owner.lanes.last(lane, (), 0.0)
+    owner.took(SEND)
+    owner.took(WANT)
+    owner.submit(function(10.0))
+    assert owner.took(SEND) == []
+    assert owner.took(WANT) == [(SPEC, 1)]
+    owner.finish(lane)
+    assert owner.took(SEND) == []
+    assert owner.took(GIVE) == [(lane,)]
+
+
+def test_a_lane_goes_back_only_when_what_was_on_its_way_to_it_has_come_back(owner: Owner) -> None:
+    last, late = owner.submit(function(10.0), 2)
+    lane = owner.grant()
+    owner.lanes.last(lane, (), 0.0)
+    owner.finish(lane)
+    assert owner.took(GIVE) == []
+    owner.lanes.returned(lane, (late.sequence,), False, 0.0)
+    assert owner.took(GIVE) == [(lane,)]
+    assert late.place is owner.lanes.pool(SPEC).ready
+
+
+def test_an_executor_that_dies_in_its_last_call_has_crashed(owner: Owner) -> None:
+    lane = owner.grant()
+    (last,) = owner.submit(function(10.0))
+    owner.lanes.last(lane, (), 0.0)
+    owner.lanes.lost(lane)
+    assert owner.took(CRASHED) == [(last, lane)]
+
+
 # -- how many lanes are wanted -------------------------------------------------------------------------------------------
 
 
@@ -746,6 +806,7 @@ class Executor:
         self.outbox: deque[tuple[Any, ...]] = deque()
         self.running: Call | None = None
         self.blocked = False
+        self.leaves = False
 
 
 class LanesAgainstTheModel(RuleBasedStateMachine):
@@ -895,7 +956,9 @@ class LanesAgainstTheModel(RuleBasedStateMachine):
             return
         _, executor = found
         kind, what = executor.inbox.popleft()
-        if kind == "calls":
+        if kind == "calls" and executor.leaves:
+            executor.outbox.append(("returned", tuple(call.sequence for call in what), False))
+        elif kind == "calls":
             executor.queue.extend(what)
         elif kind == "cancel":
             if what in executor.queue:
@@ -912,6 +975,15 @@ class LanesAgainstTheModel(RuleBasedStateMachine):
             found[1].running = call = found[1].queue.popleft()
             assert self.outcome.get(call) != "cancelled", "it was said not to run"
             self.runs[call] += 1
+
+    @rule(n=ANY)
+    def start_the_last(self, n: int) -> None:
+        found = self.pick(n, lambda e: e.running is not None and not e.blocked and not e.leaves)
+        if found is not None:
+            executor = found[1]
+            executor.leaves = True
+            executor.outbox.append(("last", tuple(c.sequence for c in executor.queue)))
+            executor.queue.clear()
 
     @rule(n=ANY, duration=DURATIONS)
     def answer(self, n: int, duration: float) -> None:
@@ -953,6 +1025,8 @@ class LanesAgainstTheModel(RuleBasedStateMachine):
             assert self.machine.finished(lane, call.sequence, duration, self.now) is call
             if not call.ended:
                 self.end(call, "cancelled" if call.cancelled and not self.runs[call] else "finished")
+        elif what == "last":
+            self.machine.last(lane, fields[0], self.now)
         elif what == "returned":
             self.machine.returned(lane, fields[0], fields[1], self.now)
         else:
