@@ -187,7 +187,22 @@ class NodeDiedError(RayError):
 
 
 class RayActorError(RayError):
-    """Base of the errors of calls to an actor that cannot answer."""
+    """Base of the errors of calls to an actor that cannot answer.
+
+    Attributes:
+        actor_id: of the actor, hex; None if the error is not about a single one.
+        actor_init_failed: its ``__init__`` raised.
+        preempted: always False; here for programs written for Ray.
+    """
+
+    actor_id: str | None = None
+    actor_init_failed: bool = False
+    preempted: bool = False
+
+    @property
+    def error_msg(self) -> str:
+        """The text of the error."""
+        return str(self)
 
 
 class ActorDiedError(RayActorError):

@@ -23,6 +23,7 @@ from nbray.exceptions import (
     ActorUnavailableError,
     ActorUnschedulableError,
     PendingCallsLimitExceeded,
+    RayActorError,
     RayError,
     RaySystemError,
 )
@@ -438,7 +439,11 @@ class Actors:
             self.carry_out()
 
     def _fail(self, call: Call, dead: bool, reason: Loss | None) -> None:
-        self.owner.calls.fail_with(call, actor_error(call.function.name, dead, reason))
+        error = actor_error(call.function.name, dead, reason)
+        if isinstance(error, RayActorError):
+            error.actor_id = call.pool.machine.actor_id.hex()
+            error.actor_init_failed = reason is not None and reason[0] == "init"
+        self.owner.calls.fail_with(call, error)
 
 
 def _more(options: Any) -> dict[str, Any]:

@@ -557,3 +557,24 @@ def test_the_runtime_context_of_a_method_names_its_actor():
     assert actor in repr(who)
     assert task == ref.task_id().hex()
     assert namespace == nbray.get_runtime_context().namespace
+
+
+def test_the_error_of_a_dead_actor_says_which_and_whether_it_ever_came_up():
+    @nbray.remote
+    class Broken:
+        def __init__(self, fails):
+            if fails:
+                raise ValueError("no")
+
+        def ping(self):
+            return "pong"
+
+    alive, broken = Broken.remote(False), Broken.remote(True)
+    nbray.get(alive.ping.remote())
+    nbray.kill(alive)
+    for actor, init_failed in ((alive, False), (broken, True)):
+        with pytest.raises(nbray.exceptions.ActorDiedError) as caught:
+            nbray.get(actor.ping.remote())
+        assert caught.value.actor_id in repr(actor)
+        assert caught.value.actor_init_failed is init_failed
+        assert caught.value.error_msg == str(caught.value)
