@@ -35,7 +35,7 @@ EVENTS = 15       # [raw event, ...] for the driver's feed
 PULL = 16         # request number, object id, file name, offset, length: send me that range of the file
 CHUNK = 17        # request number, offset, bytes, total: the answer to a PULL (total = -1: no such object)
 FREE = 18         # [(object id, file name), ...]: the owner gave these up, remove files and copies
-ADOPT = 20        # [(object id, file name), ...]: their owner died, the sender gives them up in its place (to their node agent)
+ADOPT = 21        # [(object id, file name), ...]: their owner died, the sender gives them up in its place (to their node agent)
 COPIED = 19       # object id, node id, serve address: that node made itself a copy (to the object's owner)
 CANCEL_OBJECT = 20  # object id, force, recursive: cancel the call that makes it (to the object's owner)
 ITEM = 30         # sequence, index, value: the generator of that call has yielded it

@@ -97,7 +97,7 @@ def test_what_nobody_takes_over_goes_and_the_rest_stays(tmp_path):
         adopted = store.write(dead + bytes(7) + b"\x01", b"x" * 10, ())
         other = store.write(living + bytes(8), b"x" * 10, ())
         server = StoreServer(store)
-        server.adopted((20, [(dead + bytes(7) + b"\x01", adopted.name)]))
+        server.adopted((21, [(dead + bytes(7) + b"\x01", adopted.name)]))
         server.remove_heirless(dead)
         assert [store.has(segment.name) for segment in (orphan, adopted, other)] == [False, True, True]
         with pytest.raises(ValueError, match="process id"):
