@@ -13,7 +13,7 @@ from nbray import events
 from nbray.channel.connection import Connection
 from nbray.core import actors as actor_effects
 from nbray.core import messages as m
-from nbray.core.actors import ALIVE, DEAD, ActorCalls
+from nbray.core.actors import ALIVE, DEAD, LIMBO, ActorCalls
 from nbray.core.calls import Call, Function
 from nbray.core.ids import Address
 from nbray.core.messages import EXIT_ACTOR, Loss
@@ -305,7 +305,7 @@ class Actors:
             machine = self.machine(entry)
             self.flush()
             machine.killed()
-            self._limbo[machine] = time.monotonic()
+            self._in_limbo(machine)
             self.owner.send_up(("actor_kill", machine.actor_id, no_restart))
 
     def peers(self) -> list[Connection]:
@@ -399,12 +399,17 @@ class Actors:
                 self._limbo[machine] = now
                 self.owner.send_up(("actor_watch", machine.actor_id))
 
+    def _in_limbo(self, machine: ActorCalls) -> None:
+        """Ask for it if placement says nothing; but a connection may close long after the actor's end was told."""
+        if machine.state == LIMBO and self.machines.get(machine.actor_id) is machine:
+            self._limbo[machine] = time.monotonic()
+
     def _closed(self, connection: Connection, error: BaseException | None) -> None:
         machine = connection.context.machine
         self.owner.process_down("actor", connection, error or "ended")
         self.unsent.pop(machine, None)
         machine.lost(connection)
-        self._limbo[machine] = time.monotonic()
+        self._in_limbo(machine)
         self.owner.peers.process_gone(connection.context.process)
 
     def changed(self, actor_id: bytes, state: str, epoch: int, address: Any, reason: Loss | None) -> None:

@@ -25,11 +25,14 @@ from nbray.scheduling import streams
 
 #: The client in whose name the tasks are wanted.
 CLIENT = "nbray-placement"
+#: All leases are of one span of Dask's, which is not made anew each time.
+_SPAN = "nbray"
+_PREFIX = "nbray-"
 
 
 def key_of(place: Place) -> str:
     """Dask's dashboard groups by what stands before the number."""
-    return f"nbray-{'lease' if place.actor is None else 'actor'}-{place.lease}"
+    return f"{_PREFIX}{'lease' if place.actor is None else 'actor'}-{place.lease}"
 
 
 async def hold(key: str, place: tuple[Any, ...], creation: bytes) -> None:
@@ -53,11 +56,35 @@ def create(scheduler: Any, worker: str, leases: dict[str, tuple[Place, bytes]]) 
         ordered=dict.fromkeys(leases, 0),
         client=CLIENT,
         annotations_by_type={},
-        global_annotations={"workers": [worker], "allow_other_workers": False, "priority": 1_000_000},
+        global_annotations={
+            "workers": [worker],
+            "allow_other_workers": False,
+            "priority": 1_000_000,
+            "span": {"name": (_SPAN,), "ids": (_SPAN,)},
+        },
         stimulus_id=f"nbray-place-{next(iter(leases))}",
         submitting_task=None,
         span_metadata={"collections": []},
     )
+    _forget_old_groups(scheduler)
+
+
+def _forget_old_groups(scheduler: Any) -> None:
+    """Dask makes a group anew whenever all of its tasks were forgotten, and what it keeps of the work done (the running
+    computation, the span) would refer to all the old ones: a kilobyte for each time that no lease was held.
+    """
+    groups = scheduler.task_groups
+
+    def old(group: Any) -> bool:
+        return group.name.startswith(_PREFIX) and groups.get(group.name) is not group
+
+    computations = scheduler.computations  # of which Dask keeps a hundred
+    keepers = [computations[-n] for n in (1, 2) if n <= len(computations)]
+    spans = scheduler.extensions.get("spans")
+    if spans is not None and _SPAN in spans.spans:
+        keepers.append(spans.spans[_SPAN])
+    for keeper in keepers:
+        keeper.groups.difference_update([group for group in keeper.groups if old(group)])
 
 
 def release(scheduler: Any, keys: list[str]) -> None:
