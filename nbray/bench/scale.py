@@ -15,6 +15,9 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +207,12 @@ def idle(seconds: float = IDLE_SECONDS) -> dict[str, Any]:
     }
 
 
+def in_a_pool(measure: Callable[..., dict[str, Any]], *amount: int) -> dict[str, Any]:
+    """A measurement in a pool of its own."""
+    with nbray.init():
+        return measure(*amount)
+
+
 def main(arguments: list[str] | None = None) -> int:
     commands = argparse.ArgumentParser(prog="python -m nbray.bench.scale", description=__doc__)
     commands.add_argument("--tasks", type=int, default=1_000_000, help="tasks in a row (default: a million)")
@@ -220,14 +229,16 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name.replace('_', ' '):42} {value:>12,}", flush=True)
         figures.update(part)
 
-    with nbray.init():
-        report(idle())
-        # In this order, because memory that one measurement has given back is no growth in the next.
-        report(many_refs(options.refs))
-        report(waiting_tasks(options.tasks // PARTS))
-        report(many_tasks(options.tasks))
-        report(many_actors(options.actors))
-        report(idle())
+    # A process each: memory that one measurement had given back would be no growth in the next.
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as alone:
+        for measure, *amount in (
+            (idle,),
+            (many_tasks, options.tasks),
+            (waiting_tasks, options.tasks // PARTS),
+            (many_refs, options.refs),
+            (many_actors, options.actors),
+        ):
+            report(alone.submit(in_a_pool, measure, *amount).result())
     if options.json:
         facts = {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -166,22 +166,22 @@ class Owner:
             GetTimeoutError: ``timeout`` seconds passed. The refs stay valid and nothing was cancelled.
         """
         __tracebackhide__ = True  # IPython shows the user's frames only
-        if not all(map(_ready, refs)):
-            self._await(refs, timeout)
-        if self.console.queue:  # another thread may have taken in the result, and what came before it
-            self.console.write_out()
+        deadline = None if timeout is None else time.monotonic() + timeout
         load = self.values.load
-        try:
-            return [load(value) for value in map(_value, refs)]
-        except ObjectLostError as error:
-            if not self.lineages.recover(refs, error):
-                raise
-        return self.get(refs, timeout)
+        while True:
+            if not all(map(_ready, refs)):
+                self._await(refs, timeout, deadline)
+            if self.console.queue:  # another thread may have taken in the result, and what came before it
+                self.console.write_out()
+            try:
+                return [load(value) for value in map(_value, refs)]
+            except ObjectLostError as error:
+                if not self.lineages.recover(refs, error):
+                    raise
 
-    def _await(self, refs: Sequence[Entry], timeout: float | None) -> None:
+    def _await(self, refs: Sequence[Entry], timeout: float | None, deadline: float | None) -> None:
         __tracebackhide__ = True
         self.interrupts.install()
-        deadline = None if timeout is None else time.monotonic() + timeout
         position, count, failures = 0, len(refs), -1
 
         def done() -> bool:
