@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import gc
+import importlib
 import json
 import os
 import sys
@@ -21,6 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import psutil
 
 import nbray
@@ -208,7 +210,8 @@ def idle(seconds: float = IDLE_SECONDS) -> dict[str, Any]:
 
 
 def in_a_pool(measure: Callable[..., dict[str, Any]], *amount: int) -> dict[str, Any]:
-    """A measurement in a pool of its own."""
+    """A measurement in a pool of its own. What it runs travels by value, as a user's functions and classes do."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
     with nbray.init():
         return measure(*amount)
 
@@ -250,4 +253,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # By its own name: functions of ``__main__`` have another module in a process that was spawned.
+    sys.exit(importlib.import_module("nbray.bench.scale").main())
