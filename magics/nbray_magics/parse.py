@@ -1,97 +1,28 @@
-"""The language of ``%nbray``: verbs, options, help, completion. Pure: knows nothing of IPython or of a pool."""
+"""From a magic's line to a verb and its arguments. Pure: text and a table in, a command or a usage error out."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-
-class NbrayUsageError(Exception):
-    """The line is not understood. Its text is one line for the user."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """``flags``: all its spellings, the shortest first. ``key``: its name in `Command.options`."""
-
-    flags: tuple[str, ...]
-    key: str
-    metavar: str
-    help: str
-    convert: Callable[[str], Any]
-
-
-@dataclass(frozen=True)
-class Verb:
-    name: str
-    summary: str
-    details: str = ""
-    options: tuple[Option, ...] = ()
-
-    @property
-    def usage(self) -> str:
-        return " ".join(
-            ["%nbray", self.name, *(f"[{option.flags[0]} {option.metavar}]" for option in self.options)]
-        )
-
-    @property
-    def help(self) -> str:
-        lines = [self.usage, "", f"  {self.summary}"]
-        lines += [f"  {line}" for line in self.details.splitlines()]
-        if self.options:
-            lines.append("")
-            lines += [
-                f"  {', '.join(option.flags)} {option.metavar}   {option.help}" for option in self.options
-            ]
-        return "\n".join(lines)
+from nbray_magics.grammar import HELP, Argument, NbrayUsageError, Option, Table, Value, Verb
 
 
 class Command(NamedTuple):
-    """``verb`` is None for a bare ``%nbray``. With ``help`` the verb is to be explained, not done."""
+    """``verb`` is None for a magic alone that does nothing alone. With ``help`` the verb is to be explained, not done."""
 
     verb: Verb | None
-    options: dict[str, Any]
+    given: dict[str, Any]
     help: bool = False
 
 
-def _cpus(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise NbrayUsageError(f"-n takes a whole number of CPUs, at least 1, not {text!r}")
-    return number
-
-
-VERBS: dict[str, Verb] = {
-    verb.name: verb
-    for verb in (
-        Verb(
-            "init",
-            "start a local pool, or show the one that runs",
-            "Without options the pool has as many CPUs as this machine.\n"
-            "Run again, it starts no second pool.",
-            (Option(("-n", "--num-cpus"), "num_cpus", "CPUS", "how many CPUs the pool hands out", _cpus),),
-        ),
-        Verb("status", "nodes, CPUs, tasks and actors now"),
-        Verb(
-            "graph",
-            "the live task graph",
-            "Functions and actor methods with what waits, runs, is done or failed, and what depends on what.\n"
-            "A click, or Enter, on one of them shows its single tasks.",
-        ),
-        Verb("shutdown", "end the pool with all that runs in it"),
-    )
-}
-_HELP = ("--help", "-h")
-
-
-def parse(line: str) -> Command:
+def parse(table: Table, line: str, others: Table | None = None) -> Command:
     """What the line asks for.
+
+    Args:
+        table: the magic's verbs. others: of the magic with one ``%`` more or less, for a hint when somebody takes the wrong one.
 
     Raises:
         NbrayUsageError: an unknown verb or option, a missing or wrong value.
@@ -100,72 +31,136 @@ def parse(line: str) -> Command:
         words = shlex.split(line)
     except ValueError as error:
         raise NbrayUsageError(f"{error} in {line.strip()!r}") from None
-    if not words or words[0] in _HELP:
-        return Command(None, {}, bool(words))
-    verb = VERBS.get(words[0])
+    if words and words[0] in HELP:
+        return Command(None, {}, True)
+    verb, words = _verb(table, words, others)
     if verb is None:
-        raise NbrayUsageError(f"unknown verb {_unknown(words[0], VERBS)}")
-    flags = {flag: option for option in verb.options for flag in option.flags}
-    options: dict[str, Any] = {}
-    rest = words[1:]
-    if any(word in _HELP for word in rest):
+        return Command(None, {})
+    if any(word in HELP for word in words):
         return Command(verb, {}, True)
+    return Command(verb, _arguments(table, verb, words))
+
+
+def _verb(table: Table, words: list[str], others: Table | None) -> tuple[Verb | None, list[str]]:
+    if not words:
+        return table.alone, []
+    if words[0] in table.verbs:
+        return table.verbs[words[0]], words[1:]
+    if table.alone is not None and (words[0].startswith("-") or table.alone.arguments):
+        return table.alone, words
+    if others is not None and words[0] in others.verbs:
+        raise NbrayUsageError(
+            f"{words[0]!r} is a verb of {others.magic}: {others.usage(others.verbs[words[0]])}"
+        )
+    raise NbrayUsageError(f"unknown verb {nearest(words[0], table.verbs)}")
+
+
+def _arguments(table: Table, verb: Verb, words: list[str]) -> dict[str, Any]:
+    flags = verb.flags
+    given: dict[str, Any] = {}
+    loose: list[str] = []
+    rest = list(words)
     while rest:
-        flag, value = _split(rest.pop(0), flags)
+        word = rest.pop(0)
+        flag, value = split(word, flags)
         option = flags.get(flag)
-        if option is None:
-            if not flag.startswith("-"):
-                raise NbrayUsageError(f"%nbray {verb.name} takes no {flag!r}; its usage: {verb.usage}")
-            raise NbrayUsageError(f"%nbray {verb.name} has no option {_unknown(flag, flags)}")
-        if option.key in options:
-            raise NbrayUsageError(f"{flag} is given twice")
-        if value is None:
-            if not rest:
-                raise NbrayUsageError(f"{flag} wants a value: {verb.usage}")
-            value = rest.pop(0)
-        options[option.key] = option.convert(value)
-    return Command(verb, options)
+        if option is not None:
+            _take(table, verb, option, flag, value, rest, given)
+        elif word.startswith("-") and len(word) > 1:
+            raise NbrayUsageError(f"{_named(table, verb)} has no option {nearest(flag, flags)}")
+        else:
+            loose.append(word)
+    _place(table, verb, loose, given)
+    return given
 
 
-def _split(word: str, flags: dict[str, Option]) -> tuple[str, str | None]:
+def _take(
+    table: Table,
+    verb: Verb,
+    option: Option,
+    flag: str,
+    value: str | None,
+    rest: list[str],
+    given: dict[str, Any],
+) -> None:
+    """The values of one option, from behind its ``=`` or the words that follow."""
+    if option.key in given and not option.repeated:
+        raise NbrayUsageError(f"{flag} is given twice")
+    if not option.values:
+        if value is not None:
+            raise NbrayUsageError(f"{flag} takes no value, but got {value!r}")
+        given[option.key] = True
+        return
+    texts = [value] if value is not None else []
+    while len(texts) < len(option.values):
+        if not rest or split(rest[0], verb.flags)[0] in verb.flags:
+            wanted = " and ".join(each.metavar for each in option.values)
+            missing = "a value" if len(option.values) == 1 else f"{len(option.values)} values, {wanted}"
+            raise NbrayUsageError(f"{flag} wants {missing}: {table.usage(verb)}")
+        texts.append(rest.pop(0))
+    read = tuple(_read(flag, each, text) for each, text in zip(option.values, texts, strict=True))
+    result = read[0] if len(read) == 1 else read
+    if option.repeated:
+        given.setdefault(option.key, []).append(result)
+    else:
+        given[option.key] = result
+
+
+def _place(table: Table, verb: Verb, loose: list[str], given: dict[str, Any]) -> None:
+    """Words without a flag, to the arguments in order."""
+    for argument in verb.arguments:
+        if not loose:
+            if argument.required:
+                raise NbrayUsageError(
+                    f"{_named(table, verb)} wants {argument.value.metavar}: {table.usage(verb)}"
+                )
+            continue
+        taken = len(loose) if argument.repeated else 1
+        read = [_read_argument(argument, text) for text in loose[:taken]]
+        given[argument.key] = read if argument.repeated else read[0]
+        del loose[:taken]
+    if loose:
+        raise NbrayUsageError(f"{_named(table, verb)} takes no {loose[0]!r}; its usage: {table.usage(verb)}")
+
+
+def _read_argument(argument: Argument, text: str) -> Any:
+    return _read(argument.value.metavar, argument.value, text)
+
+
+def _read(what: str, value: Value, text: str) -> Any:
+    if value.listed:
+        return tuple(_read_one(what, value, part.strip()) for part in text.split(",") if part.strip())
+    return _read_one(what, value, text)
+
+
+def _read_one(what: str, value: Value, text: str) -> Any:
+    if value.choices and text not in value.choices:
+        raise NbrayUsageError(f"{what} knows no {nearest(text, value.choices)}")
+    try:
+        return value.read(text)
+    except ValueError as error:
+        raise NbrayUsageError(f"{what} takes {error}, not {text!r}") from None
+
+
+def split(word: str, flags: dict[str, Option]) -> tuple[str, str | None]:
     """``--flag=value``, ``-n=4`` and ``-n4`` in their two parts."""
     flag, equals, value = word.partition("=")
     if equals and flag.startswith("-"):
         return flag, value
-    if word[:2] in flags and word not in flags and not word.startswith("--"):
+    short = flags.get(word[:2])
+    if short is not None and short.values and word not in flags and not word.startswith("--"):
         return word[:2], word[2:]
     return word, None
 
 
-def _unknown(word: str, known: dict[str, Any]) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The word, quoted, and what may have been meant."""
+    known = list(known)
     near = get_close_matches(word, known, n=1, cutoff=0.5)
-    return (
-        f"{word!r}: did you mean {near[0]!r}?"
-        if near
-        else f"{word!r}: known are {', '.join(known) or 'none'}"
-    )
+    if near:
+        return f"{word!r}: did you mean {near[0]!r}?"
+    return f"{word!r}: known are {', '.join(known) or 'none'}"
 
 
-def overview() -> str:
-    """All verbs, a line each."""
-    width = max(len(verb.usage) for verb in VERBS.values())
-    lines = [f"  {verb.usage:<{width}}   {verb.summary}" for verb in VERBS.values()]
-    return "\n".join([*lines, "  %nbray VERB --help tells more."])
-
-
-def complete(line: str) -> list[str]:
-    """What the last word of ``line`` can become. ``line``: the text after ``%nbray`` up to the cursor."""
-    before, space, word = line.rpartition(" ")
-    words = before.split()
-    if not words:
-        found = [*VERBS, *_HELP[:1]] if space or not line else []
-    else:
-        verb = VERBS.get(words[0])
-        if verb is None:
-            return []
-        flags = {flag: option for option in verb.options for flag in option.flags}
-        if words[-1] in flags:
-            return []  # a value: only the user knows it
-        used = {flags[w].key for w in (w.partition("=")[0] for w in words) if w in flags}
-        found = [flag for flag, option in flags.items() if option.key not in used] + [_HELP[0]]
-    return [candidate for candidate in found if candidate.startswith(word)]
+def _named(table: Table, verb: Verb) -> str:
+    return f"{table.magic} {verb.name}".strip()

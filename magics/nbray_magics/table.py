@@ -1,0 +1,10 @@
+"""All verbs, in the order in which the help shows them. A new one is a file in ``verbs`` and an entry here."""
+
+from __future__ import annotations
+
+from nbray_magics.grammar import Table
+from nbray_magics.verbs import graph, pool, status
+
+LINE = Table.of("%nbray", (pool.INIT, status.STATUS, graph.GRAPH, pool.SHUTDOWN))
+
+CELL = Table.of("%%nbray", ())

@@ -1,0 +1,1 @@
+"""The verbs, a file a group. ``nbray_magics.table`` lists them."""
