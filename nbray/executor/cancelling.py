@@ -53,7 +53,9 @@ class Cancelling:
         self._missed: dict[Key, tuple[bool, bool]] = {}
         self._queued: dict[Key, list[Any]] | None = None
         self._signalled = False
-        signal.signal(signal.SIGINT, self.signalled)
+        #: One bound method, so that ``stand_before`` knows it again.
+        self._handler = self.signalled
+        signal.signal(signal.SIGINT, self._handler)
 
     # -- the thread that runs the call --------------------------------------------------------------------------------------
 
@@ -64,7 +66,7 @@ class Cancelling:
             NeverBegan: it was cancelled on its way here.
         """
         if threading.get_ident() == self._main:
-            self._executor.owner.interrupts.stand_before(self.signalled)
+            self._executor.owner.interrupts.stand_before(self._handler)
             self._current = call
         else:
             self.elsewhere[call.connection, call.sequence] = call

@@ -263,7 +263,9 @@ class Actors:
             function = self._methods[class_name, method] = Function(method, f"{class_name}.{method}", b"")  # type: ignore[arg-type]
         process, entry_type, returns = owner.process, owner.entry_type, options.returns
         stream = None
-        if returns == m.STREAMING:
+        if returns == 1:
+            entries = [entry_type(process, sequence)]
+        elif returns == m.STREAMING:
             stream = owner.streams.open(options.ahead)
             sequence, entries = stream.sequence, [stream.end]
         else:
@@ -290,7 +292,7 @@ class Actors:
             call.parent = owner.parent_task()
             owner.feed.append(
                 (events.TASK_SUBMITTED, time.time(), process, sequence, options.name or function.name, "actor_method",
-                 machine.actor_id, call.parent, tuple([e.id for _, e in slots]) if slots else (), returns)
+                 machine.actor_id, call.parent, owner.calls.dependencies(slots) if slots else (), returns)
             )  # fmt: skip
             if slots:
                 owner.calls.depend(call)

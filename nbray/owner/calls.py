@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from nbray import events
@@ -25,7 +25,7 @@ from nbray.exceptions import SerializationError
 from nbray.owner.values import pickled
 from nbray.wire.errors import dump_error, load_error
 from nbray.wire.explain import explain_unpicklable
-from nbray.wire.pickling import Dumped, dump_function
+from nbray.wire.pickling import Dumped, dump, dump_function
 
 if TYPE_CHECKING:
     from nbray.owner.owner import Owner
@@ -44,6 +44,9 @@ class Calls:
         self._functions = itertools.count(1)
         self._unjudged: deque[tuple[Any, ...]] = deque()
         self._judging = False
+        # A bound method is made anew at each look, and each waiting call would keep one.
+        self._when_argument_ready = self._argument_ready
+        self._dependency = (b"", 0, (b"",))
 
     # -- before sending --------------------------------------------------------------------------------------------
 
@@ -75,6 +78,8 @@ class Calls:
             if isinstance(value, owner.entry_type):
                 slots.append((position, value))
                 plain[position] = None
+        if len(slots) == len(args) and not kwargs:
+            return _only_slots(len(args)), tuple(slots), (), None
         named = dict(kwargs)
         for name, value in kwargs.items():
             if isinstance(value, owner.entry_type):
@@ -88,6 +93,17 @@ class Calls:
         payload, guard = self.owner.values.keep(dumped, self.owner.new_id()[1])
         return payload, slots, tuple(dumped.refs), guard
 
+    def dependencies(self, slots: tuple[tuple[Any, Entry], ...]) -> tuple[bytes, ...]:
+        """The ids of a call's arguments that are refs, for the feed. Many calls may wait for one and the same: they share it."""
+        if len(slots) != 1:
+            return tuple([entry.id for _, entry in slots])
+        entry = slots[0][1]
+        owner_id, sequence, ids = self._dependency
+        if entry.sequence != sequence or entry.owner_id != owner_id:
+            ids = (entry.id,)
+            self._dependency = entry.owner_id, entry.sequence, ids
+        return ids
+
     # -- dependencies and failures ----------------------------------------------------------------------------------
 
     def depend(self, call: Call) -> None:
@@ -100,7 +116,7 @@ class Calls:
         for _, entry in call.slots:
             if not entry.ready:
                 call.missing += 1
-                entry.when_ready(partial(self._argument_ready, call))
+                entry.when_ready(partial(self._when_argument_ready, call))
                 if entry.owner is not None:
                     borrowed.append(entry)
             elif entry.failed:
@@ -284,6 +300,12 @@ class Calls:
         """Values that nobody waits for: importing and dropping them gives back holds and files."""
         for value in values:
             self.owner.import_value(value, own=True)
+
+
+@lru_cache
+def _only_slots(n: int) -> bytes:
+    """The payload of a call whose ``n`` arguments are all refs."""
+    return dump(((None,) * n, None)).pickle
 
 
 def _is_one_of(value: Any, wanted: tuple[type, ...]) -> bool:

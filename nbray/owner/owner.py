@@ -151,11 +151,16 @@ class Owner:
     def put(self, value: Any) -> Entry:
         """Store a value; answers its entry, ready."""
         dumped = pickled(value, "the value")
-        if self.garbage:
-            self.collect()  # what was dropped makes room for this one, and its file may be written over
         sequence = next(self.sequences)
         entry = self.entry_type(self.process, sequence)
-        entry.value, entry.guard = self.values.keep(dumped, object_id(self.process, sequence))
+        if not self.garbage:
+            entry.value, entry.guard = self.values.keep(dumped, object_id(self.process, sequence))
+        else:
+            try:
+                self.collect(spare=True)  # what was dropped makes room for this one, or is written over by it
+                entry.value, entry.guard = self.values.keep(dumped, object_id(self.process, sequence))
+            finally:
+                self.values.store.drop_spared()
         entry.ready = True
         return entry
 
@@ -420,11 +425,15 @@ class Owner:
                 return
             callback()
 
-    def collect(self) -> None:
-        """Give back what was dropped."""
+    def collect(self, *, spare: bool = False) -> None:
+        """Give back what was dropped.
+
+        Args:
+            spare: a file for the object that the caller writes next, see ``Store.spare``.
+        """
         with self.lock:
             if not self.closed:
-                self.peers.collect()
+                self.peers.collect(spare)
                 self.carry_out()
 
     def tick(self) -> None:

@@ -317,15 +317,15 @@ class Peers:
 
     # -- the end of things -----------------------------------------------------------------------------------------
 
-    def collect(self) -> None:
-        """Give back what the guards dropped."""
+    def collect(self, spare: bool = False) -> None:
+        """Give back what the guards dropped. ``spare``: as in ``Owner.collect``."""
         owner = self.owner
         garbage = owner.garbage
         releases: dict[bytes, tuple[Address, list[tuple[bytes, int]]]] = {}
         while garbage:
             item = garbage.popleft()
             if item[0] == DROP_SEGMENT:
-                self._drop_segment(*item[1:])
+                self._drop_segment(*item[1:], spare=spare)
             elif item[0] == DROP_HOLD:
                 _, oid, address, n = item
                 owner.actors.handle_dropped(oid)
@@ -337,10 +337,13 @@ class Peers:
         for address, pairs in releases.values():
             self.tell(address, (m.RELEASE, pairs))
 
-    def _drop_segment(self, oid: bytes, node: bytes, name: str, size: int, serve: Any) -> None:
+    def _drop_segment(
+        self, oid: bytes, node: bytes, name: str, size: int, serve: Any, *, spare: bool
+    ) -> None:
         owner = self.owner
         if node == owner.node:
-            owner.values.store.drop(name)
+            store = owner.values.store
+            (store.spare if spare else store.drop)(name)
         elif node not in owner.dead_nodes:
             self.tell(Address(*serve), (m.FREE, [(oid, name)]))
         for address in self._copies.pop(oid, ()):

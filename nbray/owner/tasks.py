@@ -68,7 +68,7 @@ class Tasks:
             call.parent = owner.parent_task()
             owner.feed.append(
                 (events.TASK_SUBMITTED, time.time(), process, sequence, options.name or function.name, "task", b"",
-                 call.parent, tuple([e.id for _, e in slots]) if slots else (), returns)
+                 call.parent, owner.calls.dependencies(slots) if slots else (), returns)
             )  # fmt: skip
             if slots:
                 owner.calls.depend(call)

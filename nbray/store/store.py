@@ -12,6 +12,9 @@ file belongs to is decided by locks and names alone; ``store/segments.py`` has t
 - A file that is removed is cut first if nobody reads it: other writers may have it mapped still, and its memory would stay.
 - A new file is called ``*.part`` and locked until it is whole. A ``.part`` that nobody has locked is a dead writer's.
 - A writer releases its lock explicitly, so a child that was forked meanwhile does not keep it. It reads nothing through it.
+- A file that is given up just where its process writes another object of that size does not wait at all (``spare``): it is
+  written over under its old name and then renamed, which saves a rename and the account's lock twice (20 of 95 us for 1 MiB).
+  Who is killed meanwhile leaves a file with its own process' name, which the node agent removes.
 
 Every file in memory is counted, also those that wait; when there is no room, waiting ones go, and then new objects go to disk.
 """
@@ -55,6 +58,7 @@ _MAPPED = 8
 _WAITING = 64
 _WITHOUT_GIL = 4 << 20
 _POPULATE = getattr(mmap, "MAP_POPULATE", 0)
+_NO_HEADER = bytes(HEADER_SIZE)
 _PART = ".part"
 #: As with Ray: so much of the disk stays free.
 _DISK_RESERVE = 0.05
@@ -90,13 +94,15 @@ class Draft:
 
 
 class _Used:
-    """A used file that this process has written to before: its lock's descriptor, and its mapping."""
+    """A used file that this process has written to before: its lock's descriptor, its mapping, and what it was named last."""
 
-    __slots__ = ("fd", "inode", "mapping")
+    __slots__ = ("fd", "inode", "capacity", "mapping", "name")
 
     def __init__(self, fd: int, inode: int, capacity: int) -> None:
         self.fd = fd
         self.inode = inode
+        self.capacity = capacity
+        self.name = ""
         self.mapping = mmap.mmap(fd, capacity, flags=mmap.MAP_SHARED | _POPULATE)
 
     def close(self) -> None:
@@ -131,6 +137,7 @@ class Store:
         self._lock = threading.Lock()
         self._mapped: dict[int, _Used] = {}  # by inode, the longest unused first
         self._last = ""
+        self._spared = ""
         self._tags = itertools.count()
         self._tag = os.urandom(4).hex()
 
@@ -156,7 +163,10 @@ class Store:
         layout = layout_of(pickle, buffers)
         size = size_of(layout)
         name = new_name(object_id)
-        if self._account.waiting and self._write_over(name, object_id, size, (pickle, *buffers), layout):
+        parts = (pickle, *buffers)
+        if self._spared and self._write_over_spared(name, object_id, size, parts, layout):
+            return Segment(name, size, layout)
+        if self._account.waiting and self._write_over(name, object_id, size, parts, layout):
             return Segment(name, size, layout)
         draft = self.draft(size)
         while True:
@@ -215,6 +225,22 @@ class Store:
             else:
                 return False
         return True
+
+    def spare(self, name: str) -> None:
+        """As ``drop``, where an object may be written next by the same thread: it may write over just this file.
+
+        ``drop_spared`` must follow.
+        """
+        if self._spared or all(used.name != name for used in self._mapped.values()):
+            self.drop(name)
+        else:
+            self._spared = name
+
+    def drop_spared(self) -> None:
+        """Nothing was written over the spared file, if there is one: it is given up like others."""
+        name, self._spared = self._spared, ""
+        if name:
+            self.drop(name)
 
     def drop_all_of(self, object_id: bytes) -> None:
         """Nobody will ever be told the names of that object's files: their writer died after it had written them."""
@@ -368,20 +394,46 @@ class Store:
             if used is None:
                 continue
             try:
-                mapping = used.mapping
-                mapping[:HEADER_SIZE] = bytes(HEADER_SIZE)
-                for part, (start, length) in zip(parts, places(layout), strict=True):
-                    _copy_into(mapping, start, length, part)
-                header = header_of(object_id, size)
-                mapping[: len(header)] = header
+                _fill(used.mapping, object_id, size, parts, layout)
                 with self._account:
                     os.rename(f"{self._free}/{entry}", path_of(self.directory, name))
                     self._account.waiting -= 1
+                used.name = name
             finally:
                 fcntl.flock(used.fd, fcntl.LOCK_UN)
                 self._keep(used)
             return True
         return False
+
+    def _write_over_spared(
+        self, name: str, object_id: bytes, size: int, parts: Sequence[Any], layout: Layout
+    ) -> bool:
+        with self._lock:
+            spared, self._spared = self._spared, ""
+            used = next((used for used in self._mapped.values() if used.name == spared), None)
+            if used is not None and size <= used.capacity <= 2 * size:
+                del self._mapped[used.inode]
+            else:
+                used = None
+        if used is None:
+            self.drop(spared)
+            return False
+        try:
+            fcntl.flock(used.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # somebody reads it
+            self._keep(used)
+            self.drop(spared)
+            return False
+        try:
+            _fill(used.mapping, object_id, size, parts, layout)
+            os.rename(path_of(self.directory, spared), path_of(self.directory, name))
+            used.name = name
+        finally:
+            fcntl.flock(used.fd, fcntl.LOCK_UN)
+            self._keep(used)
+            if used.name != name:  # an interrupt, or the node is being closed
+                self.drop(spared)
+        return True
 
     def _lock_waiting(self, entry: str) -> _Used | None:
         """The file, which nobody else will touch until it is unlocked; None if somebody reads it, or took it."""
@@ -513,6 +565,15 @@ def _bytes_in(directory: str) -> int:
             if not (entry.name.endswith(_PART) and _remove(entry.path, read=False)):
                 total += found.st_size
     return total
+
+
+def _fill(mapping: mmap.mmap, object_id: bytes, size: int, parts: Sequence[Any], layout: Layout) -> None:
+    """Write an object over another: the header is cleared first and written last."""
+    mapping[:HEADER_SIZE] = _NO_HEADER
+    for part, (start, length) in zip(parts, places(layout), strict=True):
+        _copy_into(mapping, start, length, part)
+    header = header_of(object_id, size)
+    mapping[: len(header)] = header
 
 
 def _copy_into(mapping: mmap.mmap, start: int, length: int, part: Any) -> None:

@@ -721,3 +721,23 @@ def test_views_hear_of_it(busy):
     assert [r.state for r in records if getattr(r, "state", "") == "cancelled" and r.task == ref.hex()] == [
         "cancelled"
     ]
+
+
+def test_the_handler_of_interrupts_is_installed_once_and_not_at_each_call():
+    @nbray.remote
+    class Counting:
+        def begin(self):
+            real, self.installed = signal.signal, []
+            signal.signal = lambda *what: self.installed.append(what) or real(*what)
+
+        def nothing(self):
+            pass
+
+        def count(self):
+            return len(self.installed)
+
+    actor = Counting.remote()
+    actor.begin.remote()
+    for _ in range(5):
+        actor.nothing.remote()
+    assert nbray.get(actor.count.remote()) == 0

@@ -664,6 +664,77 @@ module.Store(sys.argv[1]).write(bytes(16), b"", [bytes(int(sys.argv[2]))])
     assert store.figures.waiting == 0 and np.array_equal(get(store, third, 3), array(3))
 
 
+def spared(store):
+    """An object in a file that this process has mapped, given up where another may follow."""
+    store.drop(put(store, 1).name)
+    segment = put(store, 2)
+    used = inode(store, segment)
+    store.spare(segment.name)
+    return segment, used
+
+
+def test_a_spared_file_is_written_over_and_never_waits(store):
+    segment, used = spared(store)
+    assert store.figures.waiting == 0
+    third = put(store, 3)
+    assert inode(store, third) == used and np.array_equal(get(store, third, 3), array(3))
+    assert store.figures.used == third.size and store.figures.waiting == 0
+    with pytest.raises(ObjectLostError):
+        get(store, segment, 2)
+    store.drop_spared()
+    assert np.array_equal(get(store, third, 3), array(3))
+
+
+def test_a_spared_file_that_does_not_fit_or_is_read_waits_like_others(store):
+    segment, used = spared(store)
+    other = put(store, 3, SIZE // 4)
+    assert store.figures.waiting == 1 and inode(store, other) != used
+    fourth = put(store, 4)
+    assert inode(store, fourth) == used
+    held = get(store, fourth, 4)
+    store.spare(fourth.name)
+    fifth = put(store, 5)
+    assert inode(store, fifth) != used and store.figures.waiting == 1
+    assert np.array_equal(held, array(4))
+
+
+def test_a_spared_file_over_which_nothing_is_written_waits_like_others(store):
+    _, used = spared(store)
+    store.drop_spared()
+    store.drop_spared()
+    assert objects(store.directory) == [] and store.figures.waiting == 1
+    assert inode(store, put(store, 3)) == used
+
+
+def test_a_file_that_this_process_has_never_written_over_is_not_spared(store):
+    first = put(store, 1)
+    store.spare(first.name)
+    assert store.figures.waiting == 1
+
+
+def test_room_for_a_larger_object_is_made_of_a_spared_file(small):
+    store = small
+    store.drop(put(store, 1, SIZE).name)
+    segment = put(store, 2, SIZE)
+    store.spare(segment.name)
+    larger = store.figures.capacity - SIZE // 2
+    put(store, 3, larger)
+    assert spilled(store.directory) == [] and store.figures.waiting == 0
+
+
+def test_an_interrupt_while_a_spared_file_is_written_over_leaves_it_waiting(store, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    _, used = spared(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "_copy_into", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            put(store, 3)
+    assert objects(store.directory) == [] and store.figures.waiting == 1
+    assert inode(store, put(store, 4)) == used
+
+
 def test_files_are_private(small):
     for size in (SIZE, 1_000_000):
         put(small, 1, size)
@@ -717,6 +788,14 @@ class ReadersNeverSeeAnotherObject(RuleBasedStateMachine):
         assert self.store.drop(segment.name)
         with pytest.raises(ObjectLostError):
             open_segment(self.directory, segment.name, segment.size, segment.layout, oid(0))
+
+    @precondition(lambda self: self.stored)
+    @rule(data=st.data(), size=st.integers(5_000, SIZE))
+    def free_and_put(self, data, size):
+        segment, _ = self.stored.pop(data.draw(st.sampled_from(sorted(self.stored))))
+        self.store.spare(segment.name)
+        self.put(size)
+        self.store.drop_spared()
 
     @invariant()
     def all_is_as_it_was(self):
