@@ -38,8 +38,8 @@ def crash_point(point: str, nth: int = 1, marker: str | os.PathLike[str] = "") -
     """Environment variables that make an executor die by SIGKILL at a point in the life of a call.
 
     Args:
-        point: "after_recv" (the call has come to the executor), "before_exec", "after_exec", "before_reply" or
-            "after_reply".
+        point: "after_recv" (the call has come to the executor), "before_exec", "after_exec", "after_hold" (others know that
+            their refs are in the result), "before_reply" or "after_reply".
         nth: at the ``nth`` call that comes there, counted in each process.
         marker: path of a file that the first death makes, and that prevents further ones; "": every executor
             with these variables dies there.

@@ -24,7 +24,7 @@ RETURNED = 6      # [sequence, ...] not started and taken out of the queue, bloc
                   # none and not blocked: it goes on
 FETCH = 7         # object id, node or b"": the receiver owns it and answers with VALUE once it is ready; that node has lost it
 VALUE = 8         # object id, value
-HOLD = 9          # request number, [(object id, holder process), ...]
+HOLD = 9          # request number, [object id, ...], None or address: count holds for the sender, or for the way to who is there
 HOLD_OK = 10      # request number
 RELEASE = 11      # [(object id, n), ...]
 ATTACH_ACTOR = 12  # actor id, epoch
@@ -37,6 +37,9 @@ CHUNK = 17        # request number, offset, bytes, total: the answer to a PULL (
 FREE = 18         # [(object id, file name), ...]: the owner gave these up, remove files and copies
 ADOPT = 21        # [(object id, file name), ...]: their owner died, the sender gives them up in its place (to their node agent)
 COPIED = 19       # object id, node id, serve address: that node made itself a copy (to the object's owner)
+CLAIM = 22        # [(object id, giver), ...]: what that process passed on to the sender has come (to the objects' owner)
+SETTLE = 23       # giver: it is dead; tell me once you have read all that it sent you
+SETTLED = 24      # giver: it is so, and I claimed what had come
 CANCEL_OBJECT = 20  # object id, force, recursive: cancel the call that makes it (to the object's owner)
 ITEM = 30         # sequence, index, value: the generator of that call has yielded it
 TAKEN = 31        # sequence, n: the caller has taken n items so far
@@ -110,4 +113,6 @@ LOST = 3          # an argument could not be had, so the call has not run; value
 INLINE = 1        # pickle, (buffer, ...), refs
 SHARED = 2        # object id, node id, file name, size, layout, serve address, refs
 ERROR = 3         # pickle of (exception, traceback text, ...), see wire/pickling.py
-# refs: ((object id, owner address, value or None), ...) — the refs that the pickle contains, in any order.
+# refs: ((object id, owner address, value or None, held), ...) — the refs that the pickle contains, in any order.
+# held: True: the sender owns it, and has counted a hold for the receiver; the sender's process id: the owner has, for the way
+# from there to here; False: the receiver has to ask for one.

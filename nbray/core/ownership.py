@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from nbray.core.ids import Address, ObjectId, ProcessId, object_id
 from nbray.core.messages import ERROR, INLINE, SHARED, WireValue
@@ -118,17 +118,25 @@ def with_refs(value: WireValue, refs: tuple[Any, ...]) -> WireValue:
     return value
 
 
+#: A process, or (giver, receiver): a ref that ``giver`` passes on to ``receiver``, who has not claimed it yet.
+Holder: TypeAlias = "bytes | tuple[bytes, bytes]"
+
+
 class Holds:
     """The owner's table of which process holds how many counts of which of its entries.
 
     Counts, not flags: while a holder gives back what it had, a new copy may be on its way to it, and that one is counted already.
     An entry in the table is alive.
+
+    A ref that a third process passes on is counted for its way until the receiver claims it. If the giver dies, nobody but the
+    receiver knows whether it has come: ``in_transit`` says whom to ask, and what has not been claimed when the receiver has
+    read the giver's last word never came (``never_came``).
     """
 
     def __init__(self) -> None:
         self._entries: dict[int, Entry] = {}
-        self._counts: dict[int, dict[bytes, int]] = {}
-        self._by_holder: dict[bytes, set[int]] = {}
+        self._counts: dict[int, dict[Holder, int]] = {}
+        self._by_holder: dict[Holder, set[int]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -139,14 +147,14 @@ class Holds:
     def entries(self) -> Iterator[Entry]:
         return iter(self._entries.values())
 
-    def holders(self, sequence: int) -> dict[bytes, int]:
+    def holders(self, sequence: int) -> dict[Holder, int]:
         """Counts by holder, for the objects view and for tests."""
         return dict(self._counts.get(sequence, ()))
 
     def has(self, holder: bytes) -> bool:
         return holder in self._by_holder
 
-    def add(self, entry: Entry, holder: bytes, n: int = 1) -> None:
+    def add(self, entry: Entry, holder: Holder, n: int = 1) -> None:
         sequence = entry.sequence
         counts = self._counts.get(sequence)
         if counts is None:
@@ -155,7 +163,7 @@ class Holds:
         counts[holder] = counts.get(holder, 0) + n
         self._by_holder.setdefault(holder, set()).add(sequence)
 
-    def release(self, sequence: int, holder: bytes, n: int) -> None:
+    def release(self, sequence: int, holder: Holder, n: int) -> None:
         """``holder`` gives back ``n`` counts. More than it has (after it was declared dead) is ignored."""
         counts = self._counts.get(sequence)
         if counts is None or holder not in counts:
@@ -164,12 +172,32 @@ class Holds:
         if counts[holder] <= 0:
             self._remove(sequence, holder)
 
+    def claim(self, sequence: int, giver: bytes, receiver: bytes) -> None:
+        """A ref that ``giver`` passed on has come: it is the receiver's. Ignored if none is on its way (any more)."""
+        counts = self._counts.get(sequence)
+        if counts is not None and (giver, receiver) in counts:
+            self.add(self._entries[sequence], receiver)
+            self.release(sequence, (giver, receiver), 1)
+
+    def in_transit(self, giver: bytes) -> list[bytes]:
+        """To whom ``giver`` passes refs on that have not been claimed."""
+        return [key[1] for key in self._by_holder if type(key) is tuple and key[0] == giver]
+
+    def never_came(self, giver: bytes, receiver: bytes) -> None:
+        """All that ``giver`` ever sent to ``receiver`` has been read: what is not claimed now never will be."""
+        self._all_gone((giver, receiver))
+
     def holder_gone(self, holder: bytes) -> None:
-        """A process died: all its holds go."""
+        """A process died: all its holds go, and those on their way to it."""
+        self._all_gone(holder)
+        for key in [key for key in self._by_holder if type(key) is tuple and key[1] == holder]:
+            self._all_gone(key)
+
+    def _all_gone(self, holder: Holder) -> None:
         for sequence in list(self._by_holder.get(holder, ())):
             self._remove(sequence, holder)
 
-    def _remove(self, sequence: int, holder: bytes) -> None:
+    def _remove(self, sequence: int, holder: Holder) -> None:
         counts = self._counts[sequence]
         del counts[holder]
         of_holder = self._by_holder[holder]

@@ -3,6 +3,7 @@
     after_recv     a message with calls has come
     before_exec    arguments are unpickled, user code is next
     after_exec     user code has returned, its result is not pickled yet
+    after_hold     the result holds refs that others own, and those have counted them for its receiver
     before_reply   the answer is packed, and not handed to the system
     after_reply    the system has the answer
 
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
 #: then is. Without a marker it dies each time.
 VARIABLE = "NBRAY_CRASH_POINT"
 
-AFTER_RECV, BEFORE_EXEC, AFTER_EXEC, BEFORE_REPLY, AFTER_REPLY = POINTS = (
+AFTER_RECV, BEFORE_EXEC, AFTER_EXEC, AFTER_HOLD, BEFORE_REPLY, AFTER_REPLY = POINTS = (
     "after_recv",
     "before_exec",
     "after_exec",
+    "after_hold",
     "before_reply",
     "after_reply",
 )
@@ -63,6 +65,8 @@ def _first(marker: str) -> bool:
 
 def _watch(executor: Executor, reach: Any) -> None:
     take, find, answer = executor.owner.peers.handlers[m.CALLS], executor.runner.find, executor.answer
+    ask_hold, acknowledged = executor.owner.peers.ask_hold, executor.runner.acknowledged
+    asked: set[int] = set()
 
     def calls(connection: Connection, message: Message) -> None:
         # Before it is in the queue: another thread than this one may run it.
@@ -90,6 +94,17 @@ def _watch(executor: Executor, reach: Any) -> None:
 
         return run
 
+    def ask(oids: Any, address: Any, keep: Any, receiver: Any = None) -> int:
+        request = ask_hold(oids, address, keep, receiver)
+        if receiver is not None:
+            asked.add(request)
+        return request
+
+    def held(requests: list[int]) -> None:
+        acknowledged(requests)
+        if not asked.isdisjoint(requests):
+            reach(AFTER_HOLD)
+
     def reply(*args: Any) -> None:
         reach(BEFORE_REPLY)
         answer(*args)
@@ -98,3 +113,5 @@ def _watch(executor: Executor, reach: Any) -> None:
     executor.owner.peers.handlers[m.CALLS] = calls
     setattr(executor.runner, "find", found)  # noqa: B010 (for mypy, methods are not for replacing)
     setattr(executor, "answer", reply)  # noqa: B010
+    setattr(executor.owner.peers, "ask_hold", ask)  # noqa: B010
+    setattr(executor.runner, "acknowledged", held)  # noqa: B010

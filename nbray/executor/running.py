@@ -208,20 +208,24 @@ class Runner:
     def _export_result(self, entries: tuple[Entry, ...], receiver: Address) -> tuple[Any, ...]:
         """Wire refs whose holds the receiver has when it gets them: ours counted here, others' by their owners."""
         owner = self.owner
-        requests = []
-        held = set()
+        others: dict[Address, list[Entry]] = {}
         with owner.lock:
             for entry in entries:
                 if entry.owner is not None and type(entry.value) is not bytes:
-                    requests.append(
-                        owner.peers.ask_hold([(entry.id, receiver.process)], entry.owner, (entry,))
-                    )
-                    held.add(entry.id)
+                    others.setdefault(entry.owner, []).append(entry)
+            requests = [
+                owner.peers.ask_hold([entry.id for entry in theirs], address, tuple(theirs), receiver)
+                for address, theirs in others.items()
+            ]
         if requests:
             self.acknowledged(requests)
+        held = {entry.id for theirs in others.values() for entry in theirs}
         with owner.lock:
+            # What was held goes with its hold, even if a small value has come meanwhile that would need none.
             return tuple(
-                (oid, address, value, hold or (oid in held and type(value) is not bytes))
+                (oid, address, None if type(value) is bytes else value, owner.process)
+                if oid in held
+                else (oid, address, value, hold)
                 for oid, address, value, hold in owner.export(entries, receiver.process)
             )
 

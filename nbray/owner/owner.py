@@ -352,7 +352,7 @@ class Owner:
             return value, None
         guard = Guard()
         if refs:
-            guard.contained = tuple([self.peers.received(ref) for ref in refs])
+            guard.contained = self.peers.received_all(refs)
             value = with_refs(value, ())
         if owned:
             guard.segment = self.values.segment(value)

@@ -14,7 +14,7 @@ from nbray.core import messages as m
 from nbray.core.ids import Address, owner_of, sequence_of
 from nbray.core.lineage import place_of
 from nbray.core.messages import Message, WireValue
-from nbray.core.ownership import Entry
+from nbray.core.ownership import Entry, Holder
 from nbray.exceptions import ObjectLostError, OwnerDiedError
 from nbray.owner.guards import DROP_HOLD, DROP_SEGMENT, DROP_STREAM, Guard, Hold
 from nbray.owner.lineage import lost_with_node
@@ -49,6 +49,9 @@ class Peers:
             m.HOLD: self._hold_asked,
             m.HOLD_OK: self._hold_ok,
             m.RELEASE: self._release,
+            m.CLAIM: self._claimed,
+            m.SETTLE: self._settle_asked,
+            m.SETTLED: self._settled,
             m.PULL: self._store_server.asked,
             m.CHUNK: self._chunk,
             m.FREE: self._store_server.freed,
@@ -65,6 +68,10 @@ class Peers:
         self._pulls = Pulls(owner.values.store)
         self._copies: dict[bytes, list[Address]] = {}
         self._askers: dict[bytes, Address] = {}
+        #: Of those to whom others pass refs of ours on.
+        self._receivers: dict[bytes, Address] = {}
+        #: Who wants to know when all that a dead process sent us is read.
+        self._unsettled: dict[bytes, list[Address]] = {}
 
     # -- connections -----------------------------------------------------------------------------------------------
 
@@ -104,7 +111,9 @@ class Peers:
             connection.send(message)
 
     def tick(self) -> None:
-        """Say what could not be said for want of descriptors."""
+        """Say what could not be said for want of descriptors, and what nothing else made us say."""
+        for process in list(self._unsettled):
+            self._settle(process)
         unsaid, self._unsaid = self._unsaid, {}
         for address, messages in unsaid.values():
             for message in messages:
@@ -127,17 +136,23 @@ class Peers:
         self.process_gone(address.process)
 
     def processes_gone(self, processes: Sequence[bytes]) -> None:
+        """Placement says that they are dead."""
         for process in processes:
             self._owner_died(process)
             self.process_gone(process)
+            self._receivers.pop(process, None)
+            self._ask_what_came(process)
 
     def process_gone(self, process: bytes, alive: bool = False) -> None:
         """Its holds go. ``alive``: we only let go of it, so its holds stay until placement says that it died."""
         owner = self.owner
+        holds = owner.holds
         if not alive:
-            owner.holds.holder_gone(process)
-        if (alive and owner.holds.has(process)) or owner.inheritance.expects(process):
+            holds.holder_gone(process)
+        if (alive and holds.has(process)) or holds.in_transit(process) or owner.inheritance.expects(process):
             owner.send_up(("watch_process", process))
+        if process in self._unsettled:
+            self._settle(process)
 
     def _owner_died(self, process: bytes) -> None:
         self.owner.inheritance.owner_died(process)
@@ -225,6 +240,17 @@ class Peers:
         owner.complete(entry, value)
         owner.carry_out()
 
+    def received_all(self, refs: Iterable[Any]) -> tuple[Entry, ...]:
+        """The entries of the wire refs that came in a message. Those that a third process passed on are claimed."""
+        entries = tuple([self.received(ref) for ref in refs])
+        claims: dict[Address, list[tuple[bytes, bytes]]] = {}
+        for entry, ref in zip(entries, refs, strict=True):
+            if type(ref[3]) is bytes and entry.owner is not None:
+                claims.setdefault(entry.owner, []).append((entry.id, ref[3]))
+        for address, pairs in claims.items():
+            self.tell(address, (m.CLAIM, pairs))
+        return entries
+
     def received(self, ref: Any) -> Entry:
         """The entry of a wire ref that came in a message."""
         oid, address, value, held = ref
@@ -239,10 +265,9 @@ class Peers:
             if mine and value is None:
                 self.fail_entry(entry, ObjectLostError(f"object {oid.hex()} is gone: its owner let go of it"))
         if entry.owner is None:
-            if (
-                held
-            ):  # counted for the way here, over which a release on another connection may have overtaken it
-                owner.holds.release(entry.sequence, owner.process, 1)
+            if held:
+                # Counted for the way here, over which a release on another connection may have overtaken it.
+                owner.holds.release(entry.sequence, (held, owner.process), 1)
             if value is not None and not entry.ready:
                 owner.complete(entry, value)
                 owner.carry_out()
@@ -263,7 +288,7 @@ class Peers:
             hold.count += 1
         elif not hold.count:
             hold.count = 1
-            hold.asked = self.ask_hold([(oid, owner.process)], entry.owner, (hold,))
+            hold.asked = self.ask_hold([oid], entry.owner, (hold,))
         return entry
 
     def resolve(self, oid: bytes, address: Address) -> Entry:
@@ -273,11 +298,18 @@ class Peers:
 
     # -- holds -----------------------------------------------------------------------------------------------------
 
-    def ask_hold(self, pairs: list[tuple[bytes, bytes]], address: Address, keep: tuple[Any, ...]) -> int:
-        """Ask an owner to count holds; answers the request's number. ``keep`` stays alive until it is acknowledged."""
+    def ask_hold(
+        self, oids: list[bytes], address: Address, keep: tuple[Any, ...], receiver: Address | None = None
+    ) -> int:
+        """Ask an owner to count holds; answers the request's number.
+
+        Args:
+            keep: stays alive until it is acknowledged.
+            receiver: who is going to get these refs from us; None: they are for this process.
+        """
         request = next(self._requests)
         self._asking[request] = (address.process, *keep)
-        self.tell(address, (m.HOLD, request, pairs))
+        self.tell(address, (m.HOLD, request, oids, receiver and tuple(receiver)))
         return request
 
     def acknowledged(self, request: int) -> bool:
@@ -288,16 +320,56 @@ class Peers:
         return list(self._asking)
 
     def _hold_asked(self, connection: Connection, message: Message) -> None:
-        _, request, pairs = message
+        _, request, oids, receiver = message
         owner = self.owner
-        peer = connection.peer.process if connection.peer is not None else b""
-        for oid, holder in pairs:
-            entry = self._own(oid)
-            if entry is not None:
+        peer = connection.peer
+        entries = [entry for entry in map(self._own, oids) if entry is not None]
+        if peer is not None and entries:
+            holder: Holder = peer.process
+            if receiver is not None:
+                to = Address(*receiver)
+                holder = (peer.process, to.process)
+                if to.process != owner.process and to.process not in self._receivers:
+                    self._receivers[to.process] = to
+                    owner.send_up(("watch_process", to.process))
+            for entry in entries:
                 owner.holds.add(entry, holder)
-                if holder not in (peer, owner.process):
-                    owner.send_up(("watch_process", holder))
         connection.send((m.HOLD_OK, request))
+
+    def _claimed(self, connection: Connection, message: Message) -> None:
+        if connection.peer is not None:
+            for oid, giver in message[1]:
+                if owner_of(oid) == self.owner.process:
+                    self.owner.holds.claim(sequence_of(oid), giver, connection.peer.process)
+
+    def _ask_what_came(self, giver: bytes) -> None:
+        """A process died that was passing refs of ours on. Who was to get them claims them, or they never came."""
+        for receiver in self.owner.holds.in_transit(giver):
+            if receiver == self.owner.process:
+                self._unsettled.setdefault(giver, []).append(self.owner.address)
+                self._settle(giver)
+            else:
+                self.tell(self._receivers[receiver], (m.SETTLE, giver))
+
+    def _settle_asked(self, connection: Connection, message: Message) -> None:
+        if connection.peer is not None:
+            self._unsettled.setdefault(message[1], []).append(connection.peer)
+            self._settle(message[1])
+
+    def _settle(self, giver: bytes) -> None:
+        """If nothing of that process can come any more, say so to who asked."""
+        for connection in self.owner.reactor.connections():
+            if connection.peer is not None and connection.peer.process == giver:
+                return
+        for address in self._unsettled.pop(giver, ()):
+            if address.process == self.owner.process:
+                self.owner.holds.never_came(giver, address.process)
+            else:
+                self.tell(address, (m.SETTLED, giver))  # on the connection that took our claims
+
+    def _settled(self, connection: Connection, message: Message) -> None:
+        if connection.peer is not None:
+            self.owner.holds.never_came(message[1], connection.peer.process)
 
     def _hold_ok(self, connection: Connection, message: Message) -> None:
         self._acknowledged(message[1])

@@ -18,7 +18,7 @@ import sys
 
 from nbray.exceptions import HandshakeError
 
-PROTOCOL = 1
+PROTOCOL = 2
 NONCE_SIZE = 32
 _DIGEST_SIZE = 32
 _MAGIC = b"nbray"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from gates import Marks, until
 
 import nbray
+from nbray import _runtime
 from nbray.exceptions import ActorDiedError, ActorUnavailableError, WorkerCrashedError
 from nbray.testing import crash_point
 
@@ -159,3 +162,61 @@ def test_a_call_that_may_be_tried_again_gives_its_value(tmp_path, kind, point, o
 def test_a_point_that_there_is_not_is_named():
     with pytest.raises(ValueError, match=r"before_lunch.*after_recv"):
         crash_point("before_lunch")
+
+
+# --- refs that a result passes on --------------------------------------------------------------------------------------
+
+
+@nbray.remote
+def hand_back(refs):
+    return refs
+
+
+@nbray.remote(num_cpus=0)
+class Putter:
+    def put(self):
+        return [nbray.put(bytes(1 << 20))]
+
+    def kept_for_others(self):
+        return len(_runtime.current().owner.holds)
+
+
+@pytest.mark.parametrize(("retries", "end"), [(0, WorkerCrashedError), (1, None)])
+def test_a_ref_of_ours_that_a_result_was_bringing_back_is_not_kept_for_it(tmp_path, retries, end):
+    holds = _runtime.current().owner.holds
+    until(lambda: not holds)
+    ref = nbray.put(bytes(1 << 20))
+    name = ref.hex()
+    back = doomed(hand_back, "after_hold", tmp_path, max_retries=retries).remote([ref])
+    assert outcome(back) == (end or [ref])
+    assert (tmp_path / "died").exists()
+    del back, ref
+    until(lambda: not holds)
+    until(
+        lambda: not any(name in file for file in os.listdir(_runtime.current().owner.values.store.directory))
+    )
+
+
+@pytest.mark.parametrize(("retries", "end"), [(0, WorkerCrashedError), (1, None)])
+def test_a_ref_of_another_process_that_a_result_was_bringing_is_not_kept_for_it(tmp_path, retries, end):
+    putter = Putter.remote()
+    refs = nbray.get(putter.put.remote())
+    back = doomed(hand_back, "after_hold", tmp_path, max_retries=retries).remote(refs)
+    assert outcome(back) == (end or refs)
+    assert (tmp_path / "died").exists()
+    assert len(nbray.get(refs[0])) == 1 << 20
+    del back, refs
+    until(lambda: nbray.get(putter.kept_for_others.remote()) == 0)
+
+
+def test_a_ref_that_came_stays_when_who_passed_it_on_dies(tmp_path):
+    putter = Putter.remote()
+    refs = nbray.get(putter.put.remote())
+    back = nbray.get(doomed(hand_back, "after_reply", tmp_path).remote(refs))
+    del refs
+    until((tmp_path / "died").exists)
+    nbray.get(putter.kept_for_others.remote())
+    assert len(nbray.get(back[0])) == 1 << 20
+    assert nbray.get(putter.kept_for_others.remote()) == 1
+    del back
+    until(lambda: nbray.get(putter.kept_for_others.remote()) == 0)

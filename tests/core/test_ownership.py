@@ -180,6 +180,46 @@ def test_what_the_dead_give_back_late_is_ignored(holds: Holds) -> None:
     assert holds.holders(1) == {B: 1}
 
 
+def test_a_ref_that_is_passed_on_counts_for_its_way_and_then_for_its_receiver(holds: Holds) -> None:
+    holds.add(entry(), (A, B))
+    assert not holds.has(B)
+    assert holds.in_transit(A) == [B]
+    holds.claim(1, A, B)
+    assert holds.holders(1) == {B: 1}
+    assert holds.in_transit(A) == []
+
+
+def test_a_claim_of_what_is_not_on_its_way_counts_nothing(holds: Holds) -> None:
+    holds.add(entry(), (A, B))
+    holds.claim(1, B, A)
+    holds.claim(2, A, B)
+    holds.claim(1, A, B)
+    holds.claim(1, A, B)
+    assert holds.holders(1) == {B: 1}
+    holds.validate()
+
+
+def test_what_the_dead_had_passed_on_stays_until_the_receiver_says_that_it_never_came(holds: Holds) -> None:
+    holds.add(entry(1), (A, B))
+    holds.add(entry(2), (A, B), 2)
+    holds.holder_gone(A)
+    assert len(holds) == 2
+    holds.claim(2, A, B)
+    holds.never_came(A, B)
+    assert holds.entry(1) is None
+    assert holds.holders(2) == {B: 1}
+    holds.validate()
+
+
+def test_what_is_on_its_way_to_the_dead_goes(holds: Holds) -> None:
+    holds.add(entry(), (A, B))
+    holds.holder_gone(B)
+    assert len(holds) == 0
+    holds.claim(1, A, B)
+    assert len(holds) == 0
+    holds.validate()
+
+
 @given(
     st.lists(
         st.one_of(
@@ -231,6 +271,8 @@ class Process:
         self.asking: dict[int, tuple[bytes, Any]] = {}  # request: (owner, what to do when it is acknowledged)
         self.calls: dict[int, tuple[bytes, bytes]] = {}  # sent: (callee, object)
         self.owed: list[tuple[bytes, int]] = []  # results not sent yet: (caller, call)
+        self.ended: set[bytes] = set()  # whose last word was read
+        self.unsettled: set[tuple[bytes, bytes]] = set()  # (who asks, giver)
 
 
 class RefsBetweenProcesses(RuleBasedStateMachine):
@@ -308,16 +350,29 @@ class RefsBetweenProcesses(RuleBasedStateMachine):
             return
         self.use(process, oid)
         process.user[oid] += 1
+        if owner_of(oid) == process.id and held:
+            process.holds.release(sequence_of(oid), (source, process.id), 1)
         if owner_of(oid) != process.id:
             borrowed = process.borrowed[oid]
             if held:
                 borrowed.count += 1
+                if owner_of(oid) != source:
+                    self.send(process.id, owner_of(oid), "claim", oid, source)
             elif not borrowed.count:
                 borrowed.count = 1
                 self.ask_hold(process, oid, process.id, None)
         if call is not None:
             process.owed.append((source, call))
             self.answer(process)
+
+    def settle(self, process: Process) -> None:
+        for asker, giver in list(process.unsettled):
+            if giver in process.ended:
+                process.unsettled.discard((asker, giver))
+                if asker == process.id:
+                    process.holds.never_came(giver, asker)
+                else:
+                    self.send(process.id, asker, "settled", giver)
 
     # rules
 
@@ -355,8 +410,6 @@ class RefsBetweenProcesses(RuleBasedStateMachine):
         if owner_of(oid) == who:
             process.holds.add(process.own[oid][0], to)
             self.send(who, to, "ref", oid, True, None)
-        elif owner_of(oid) == to:
-            self.send(who, to, "ref", oid, False, None)
         elif as_argument:
             # Ours keeps it alive until the callee has answered, which it does when it has a hold of its own.
             call = next(self.numbers)
@@ -384,12 +437,19 @@ class RefsBetweenProcesses(RuleBasedStateMachine):
             request, oid, holder = fields
             held_entry = process.holds.entry(sequence_of(oid)) or process.canonical.get(oid)
             if held_entry is not None:
-                process.holds.add(held_entry, holder)
-                if holder != source and not self.processes[holder].alive:
+                process.holds.add(held_entry, holder if holder == source else (source, holder))
+                if not self.processes[holder].alive:
                     self.send(b"placement", to, "gone", holder)
             self.send(to, source, "hold_ok", request)
         elif what == "hold_ok":
             self.acknowledged(process, fields[0])
+        elif what == "claim":
+            process.holds.claim(sequence_of(fields[0]), fields[1], source)
+        elif what == "settle":
+            process.unsettled.add((source, fields[0]))
+            self.settle(process)
+        elif what == "settled":
+            process.holds.never_came(fields[0], source)
         elif what == "release":
             process.holds.release(sequence_of(fields[0]), source, fields[1])
         elif what == "result":
@@ -399,7 +459,18 @@ class RefsBetweenProcesses(RuleBasedStateMachine):
         else:
             assert what in ("eof", "gone")
             gone = source if what == "eof" else fields[0]
+            if what == "eof":
+                process.ended.add(gone)
+                if process.holds.in_transit(gone):
+                    self.send(b"placement", to, "gone", gone)
+            else:
+                for receiver in process.holds.in_transit(gone):
+                    if receiver == to:
+                        process.unsettled.add((to, gone))
+                    else:
+                        self.send(to, receiver, "settle", gone)
             process.holds.holder_gone(gone)
+            self.settle(process)
             for call, (callee, oid) in list(process.calls.items()):
                 if callee == gone:
                     del process.calls[call]
@@ -416,7 +487,6 @@ class RefsBetweenProcesses(RuleBasedStateMachine):
             return
         process.alive = False
         self.in_doubt |= {oid for _, oid in process.calls.values()}
-        self.in_doubt |= {oid for _, (oid, then) in process.asking.values() if then is not None}
         # Placement may tell of its death before what it sent has arrived.
         sent = [message for pair, wire in self.wires.items() if pair[0] == who for message in wire]
         self.in_doubt |= {message[1] for message in sent if message[0] == "ref" and not message[2]}
@@ -430,7 +500,7 @@ class RefsBetweenProcesses(RuleBasedStateMachine):
             self.wires[other.id, who].clear()
             if other.alive:
                 self.wires[who, other.id].append(("eof",))
-                if other.holds.has(who):
+                if other.holds.has(who) or other.holds.in_transit(who):
                     self.send(b"placement", other.id, "gone", who)
 
     # laws
@@ -473,7 +543,29 @@ class RefsBetweenProcesses(RuleBasedStateMachine):
                 assert not process.own
                 left = {oid for oid in process.canonical if oid not in self.in_doubt}
                 assert not left, "an object that nobody has was not freed"
+                assert left or len(process.holds) <= len(self.in_doubt)
 
 
 TestRefsBetweenProcesses = RefsBetweenProcesses.TestCase
 TestRefsBetweenProcesses.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+
+
+@pytest.mark.parametrize("receiver", [0, 2], ids=["the owner", "a third process"])
+@pytest.mark.parametrize("heard", [0, 1, 2, 3], ids=["unheard", "held", "sent", "received"])
+def test_a_giver_that_dies_on_the_way_leaves_nothing(receiver: int, heard: int) -> None:
+    world = RefsBetweenProcesses()
+    owner, giver, to = world.IDS[0], world.IDS[1], world.IDS[receiver]
+    world.create(owner)
+    world.pass_on(owner, giver, 0, False)
+    world.delivered(owner, giver)
+    world.pass_on(giver, to, 0, False)
+    for pair in [(giver, owner), (owner, giver), (giver, to)][:heard]:
+        world.delivered(*pair)
+    world.die(giver, 0)
+    world.in_doubt.clear()
+    for source in (giver, b"placement"):  # the owner hears of it before the receiver does
+        while world.wires[source, owner]:
+            world.delivered(source, owner)
+    world.nothing_is_freed_while_somebody_has_or_will_receive_it()
+    world.teardown()
+    assert all(not process.holds for process in world.processes.values() if process.alive)

@@ -91,10 +91,10 @@ def test_a_value_is_asked_of_its_owner_only(owner):
 def test_a_hold_of_anothers_object_counts_nothing_here(owner):
     entry = exported(owner)
     line = Line()
-    told(owner, line, m.HOLD, 1, [(object_id(PEER.process, entry.sequence), PEER.process)])
+    told(owner, line, m.HOLD, 1, [object_id(PEER.process, entry.sequence)], None)
     assert owner.holds.holders(entry.sequence) == {PEER.process: 1}
     assert line.said == [(m.HOLD_OK, 1)]
-    told(owner, line, m.HOLD, 2, [(entry.id, PEER.process)])
+    told(owner, line, m.HOLD, 2, [entry.id], None)
     assert owner.holds.holders(entry.sequence) == {PEER.process: 2}
 
 
