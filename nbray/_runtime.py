@@ -330,6 +330,7 @@ def _start(
             entry_type=_entry_type,
             send_up=lambda message: pools[0].uplink.send(message),
         )
+        owner.listen()
         if not log_to_driver:
             owner.console.output = None
         config = NodeConfig(

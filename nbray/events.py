@@ -11,6 +11,7 @@ records below. Times are seconds since the epoch (``time.time()``), durations ar
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -101,6 +102,26 @@ class NodeChanged(NamedTuple):
     resources: dict[str, float]
 
 
+class Printed(NamedTuple):
+    """Whole lines that a task or actor printed, as they reached the driver.
+
+    ``origin`` is the opaque id of the notebook cell that submitted the call, "" outside of notebooks; ``task`` the call's id, ""
+    for what no call printed; ``name`` of the function, or of the actor's class; ``stream`` 1 for stdout, 2 for stderr.
+    Who prints a lot is quoted only: a line that begins with "..." says how much was left out. Of old texts only the first lines
+    are kept.
+    """
+
+    time: float
+    origin: str
+    task: str
+    name: str
+    stream: int
+    text: str
+    process: str
+    pid: int
+    node: str
+
+
 Event: TypeAlias = (
     TaskSubmitted
     | TaskDispatched
@@ -109,11 +130,16 @@ Event: TypeAlias = (
     | ActorChanged
     | ObjectChanged
     | NodeChanged
+    | Printed
 )
 
 # Raw events carry these numbers. Task and object ids are (owner id as bytes, sequence number) there, formatted only
 # when somebody reads: most events of a busy run never are.
-TASK_SUBMITTED, TASK_DISPATCHED, TASK_FINISHED, PROCESS, ACTOR, OBJECT, NODE = range(7)
+TASK_SUBMITTED, TASK_DISPATCHED, TASK_FINISHED, PROCESS, ACTOR, OBJECT, NODE, PRINTED = range(8)
+
+#: Characters of printed text that a feed keeps in all, and those of a text that is older than that.
+TEXT_KEPT, TEXT_OLD = 1 << 24, 80
+_TEXT = 6  # where it stands in the raw event
 
 
 def _hex(value: Any) -> str:
@@ -148,6 +174,8 @@ def record(raw: RawEvent) -> Event:
         return ObjectChanged(*fields)
     if kind == NODE:
         return NodeChanged(*fields)
+    if kind == PRINTED:
+        return Printed(*fields)
     raise ValueError(f"unknown event kind {kind!r}")
 
 
@@ -168,10 +196,32 @@ class Feed:
         self._dropped = 0
         # A reader between the two steps of ``trim`` would miss as many events as were dropped. Appending needs no lock.
         self._trimming = threading.Lock()
+        self._texts: deque[tuple[int, RawEvent]] = deque()
+        self._text_size = 0
         self.append = self._log.append
 
     def extend(self, raws: Iterable[RawEvent]) -> None:
         self._log.extend(raws)
+
+    def append_text(self, raw: RawEvent) -> None:
+        """Append a PRINTED event; once there is too much text, the oldest is cut down."""
+        log, texts = self._log, self._texts
+        with self._trimming:
+            log.append(raw)
+            index = len(log) - 1
+            while log[index] is not raw:  # others append meanwhile
+                index -= 1
+            texts.append((self._dropped + index, raw))
+            self._text_size += len(raw[_TEXT])
+            while self._text_size > TEXT_KEPT:
+                position, old = texts.popleft()
+                self._text_size -= len(old[_TEXT])
+                if position >= self._dropped and len(old[_TEXT]) > TEXT_OLD:
+                    log[position - self._dropped] = (
+                        *old[:_TEXT],
+                        f"{old[_TEXT][:TEXT_OLD]}\n... the rest is not kept\n",
+                        *old[_TEXT + 1 :],
+                    )
 
     def trim(self) -> None:
         """Drop the oldest beyond the capacity. The runtime calls it now and then."""

@@ -72,7 +72,7 @@ class RawPeer:
 
 def call(sequence: int, function: Any, *args: Any) -> tuple[Any, ...]:
     """One call of a CALLS message; ``function``: a number or a method's name."""
-    return (sequence, function, pickle.dumps((args, None)) if args else b"", (), 1, None)
+    return (sequence, function, pickle.dumps((args, None)) if args else b"", (), 1, None, "")
 
 
 def function(number: int, callable_: Any) -> tuple[Any, ...]:

@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from widgets_events import dispatched, finished, submitted
 
-from nbray.events import Feed, TaskDispatched, TaskFinished, TaskSubmitted
+from nbray.events import (
+    PRINTED,
+    TEXT_KEPT,
+    TEXT_OLD,
+    Feed,
+    Printed,
+    TaskDispatched,
+    TaskFinished,
+    TaskSubmitted,
+)
 
 
 def test_records_are_raw_events_made_readable():
@@ -71,3 +80,29 @@ def test_a_closed_feed_can_still_be_read():
     feed.close()
     assert feed.closed
     assert len(feed.since(0)[0]) == 1
+
+
+def printed(text: str) -> tuple:
+    return (PRINTED, 1.0, "cell", b"task", "f", 1, text, b"process", 7, b"node")
+
+
+def test_printed_text_is_bounded_and_the_newest_is_whole():
+    feed = Feed()
+    size = TEXT_KEPT // 4
+    for letter in "abcdef":
+        feed.append(submitted(1))
+        feed.append_text(printed(letter * size))
+    texts = [record.text for record in feed.since(0)[0] if isinstance(record, Printed)]
+    assert [text[0] for text in texts] == list("abcdef")
+    assert [len(text) == size for text in texts] == [False, False, True, True, True, True]
+    assert texts[0] == "a" * TEXT_OLD + "\n... the rest is not kept\n"
+
+
+def test_printed_text_that_was_trimmed_away_is_no_matter():
+    feed = Feed(capacity=1)
+    for letter in "abcdefgh":
+        feed.append_text(printed(letter * (TEXT_KEPT // 4)))
+        feed.trim()
+    texts = [record.text for record in feed.since(0)[0]]
+    assert texts[-1][0] == "h"
+    assert sum(map(len, texts)) <= TEXT_KEPT + 1000

@@ -59,6 +59,11 @@ class ActorCalls:
         self.effects = effects
 
     @property
+    def running(self) -> Call | None:
+        """The first unanswered call."""
+        return next(iter(self.sent.values()), None)
+
+    @property
     def unfinished(self) -> int:
         return len(self.sent) + len(self.queue)
 

@@ -68,6 +68,7 @@ class Call:
         priority: calls of a higher one go first.
         cancel_how: (force, recursive), once it is cancelled.
         parent: the id of the task that submitted it, b"" for the driver.
+        origin: the notebook cell from which it stems, "" for none.
         stream: where its items go, if it is a generator's.
         extra: what few calls have and the executor has to know (see CALLS in ``messages.py``), else None.
     """
@@ -75,7 +76,7 @@ class Call:
     __slots__ = (
         "sequence", "function", "payload", "slots", "entries", "keep", "refs", "retries", "retry_exceptions",
         "missing", "ended", "cancelled", "place", "estimate", "attempt", "pool", "extra", "priority", "parent",
-        "cancel_how", "memory_kills", "stream",
+        "cancel_how", "memory_kills", "stream", "origin",
     )  # fmt: skip
 
     def __init__(
@@ -111,6 +112,7 @@ class Call:
         self.extra: dict[str, Any] | None = None
         self.priority = 0
         self.parent = b""
+        self.origin = ""
         self.cancel_how = (False, True)
         self.stream: Stream | None = None
 

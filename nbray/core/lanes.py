@@ -61,6 +61,8 @@ class Lane:
         "head",
         "last",
     )
+    #: What runs here is named by the call; an actor's machine says its class.
+    name = ""
 
     def __init__(self, lease: int, spec: Spec, peer: Any, now: float) -> None:
         self.lease = lease

@@ -108,7 +108,7 @@ def _copy(call: Call, slots: tuple[tuple[Any, Entry], ...], entries: list[Any]) 
     copy.attempt = call.attempt
     copy.extra = call.extra
     copy.priority = call.priority
-    copy.parent = call.parent
+    copy.parent, copy.origin = call.parent, call.origin
     return copy
 
 

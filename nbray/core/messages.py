@@ -15,9 +15,10 @@ WireValue: TypeAlias = "bytes | tuple[Any, ...]"
 # --- peer channel: owner <-> executor, owner <-> owner -----------------------------------------------------------
 ATTACH = 1        # lease id, job, namespace: what comes on this connection is for that lease
 FUNCTION = 2      # function number, value that holds the pickled function, name: kept for this connection
-CALLS = 3         # [call, ...]; call = (sequence, function number or method name, payload, slots, returns, extra);
+CALLS = 3         # [call, ...]; call = (sequence, function number or method name, payload, slots, returns, extra, origin);
                   # payload: value of (args, kwargs); slots: ((position or name, value), ...), arguments that were refs;
-                  # returns: how many values, or STREAMING; extra: None, or a dict of what only few calls have
+                  # returns: how many values, or STREAMING; extra: None, or a dict of what only few calls have;
+                  # origin: opaque id of the notebook cell from which the call stems, "" for none
 RESULT = 4        # sequence, status, [value, ...], duration in us, start time (float, unix)
 RECALL = 5        # number of calls wanted back at most
 RETURNED = 6      # [sequence, ...] not started and taken out of the queue, blocked: the running call waits for something;
@@ -29,7 +30,8 @@ HOLD_OK = 10      # request number
 RELEASE = 11      # [(object id, n), ...]
 ATTACH_ACTOR = 12  # actor id, epoch
 CANCEL = 13       # sequence, force, recursive: that call, sent on this connection, is not wanted any more
-OUTPUT = 14       # name, stream (1 or 2), text, pid, node id, end: whole lines that user code printed; end: bytes of that stream
+OUTPUT = 14       # author, stream, text, pid, node id, end: whole lines that user code printed (stream 1 or 2) or showed (3, see
+                  # executor/shown.py); author = (name, origin, task id or b"", process id); end: bytes of that stream
                   # of that process up to there, 0 for lines that are passed on for another process
 EVENTS = 15       # [raw event, ...] for the driver's feed
 PULL = 16         # request number, object id, file name, offset, length: send me that range of the file

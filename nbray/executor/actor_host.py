@@ -26,6 +26,7 @@ def become(executor: Executor, creation: bytes) -> None:
     """Run the constructor; then this process is that actor, or ends."""
     name, blob, payload, slots, concurrency, job, namespace, more = msgpack.unpackb(creation, use_list=False)
     executor.class_name, executor.actor_name, executor.handle = name, more.get("name", ""), more["handle"]
+    executor.upstream.maker = more["origin"]
     owner = executor.owner
     owner.job, owner.namespace = job, namespace
     owner.lead.ensure_background()
@@ -134,7 +135,7 @@ class AsyncHost:
     async def _serve(self, connection: Connection, call: Any, current: Current) -> None:
         executor = self._executor
         runner = executor.runner
-        sequence, method, payload, slots, returns, extra = call
+        sequence, method, payload, slots, returns, extra, _ = call
         peer, name = connection.peer, current.name
         assert peer is not None
         executor.enter(current)

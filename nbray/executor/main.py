@@ -88,7 +88,7 @@ class Executor:
         self.upstream = Upstream(self, boot.log_path)
         owner.on_block, owner.on_unblock = self._blocked, self._unblocked
         owner.on_flush = self.upstream.share_events
-        owner.parent_task = self._parent_task
+        owner.cause = self._cause
         owner.peers.caller = self._caller
         owner.current_lease = lambda: self.lease
         owner.console.output = self.upstream.pass_on
@@ -126,7 +126,7 @@ class Executor:
     def enter(self, call: Current) -> None:
         """The calling thread or asyncio task runs that call from here on."""
         enter(call)
-        self.upstream.last, self.upstream.name = call.connection, call.name
+        self.upstream.recent = call
 
     # -- control channel: under the lock -----------------------------------------------------------------------------
 
@@ -268,9 +268,9 @@ class Executor:
         call = current()
         return call.connection.peer if call is not None else None
 
-    def _parent_task(self) -> bytes:
+    def _cause(self) -> tuple[bytes, str]:
         call = current()
-        return call.task_id if call is not None else b""
+        return (call.task_id, call.origin) if call is not None else (b"", self.upstream.origin)
 
     # -- the main thread ------------------------------------------------------------------------------------------------
 
@@ -389,7 +389,7 @@ class Executor:
             call = slot.pop()
         except IndexError:  # cancelled
             return
-        sequence, number, payload, slots, returns, extra = call
+        sequence, number, payload, slots, returns, extra, _ = call
         caller: Caller = connection.context
         peer = connection.peer
         assert peer is not None
@@ -448,7 +448,6 @@ class Executor:
         duration = (time.perf_counter_ns() - begun) // 1000
         self.answer(running, status, values, duration, started)
         enter(None)
-        self.upstream.name = ""
 
     def answer(
         self, call: Current, status: int, values: list[WireValue], duration: int, started: float

@@ -61,13 +61,13 @@ class Outlet:
         """Bytes that were not yet passed on."""
         return sum(self.sizes()) - sum(self.positions)
 
-    def note_others(self) -> None:
+    def note_others(self, by: Any) -> None:
         """What C code or a subprocess has written until now comes before what is written next, on the other stream too."""
         sizes = self.sizes()
         for index in (0, 1):
             if sizes[index] > self._known[index]:
                 self._known[index] = sizes[index]
-                self._spans.append((index, sizes[index], None))
+                self._spans.append((index, sizes[index], by))
 
     def write(self, stream: int, data: bytes, by: Any) -> None:
         """Whole lines by ``by``, after whatever is in the file. ``stream``: 1 or 2."""

@@ -56,6 +56,7 @@ class Current:
 
     Attributes:
         name: of the function or method. title: the same, or the name that the user gave the call.
+        origin: the notebook cell from which it stems.
         number: names its function among those of its connection; the name of a method.
         canceled: it is not wanted any more. recursive: nor is what it has submitted.
         began: an asyncio task has started to run it.
@@ -65,7 +66,7 @@ class Current:
     """
 
     __slots__ = (
-        "connection", "sequence", "number", "owner", "name", "title", "canceled", "recursive", "interrupted", "began",
+        "connection", "sequence", "number", "owner", "name", "title", "origin", "canceled", "recursive", "interrupted", "began",
         "on_cancel", "overdue",
     )  # fmt: skip
 
@@ -76,6 +77,7 @@ class Current:
         self.owner = owner
         self.name = name
         extra = call[5]
+        self.origin: str = call[6]
         self.title: str = extra["name"] if extra is not None and "name" in extra else name
         self.canceled = False
         self.recursive = False

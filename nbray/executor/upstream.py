@@ -6,16 +6,19 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
 from nbray.executor.outlet import Outlet
 from nbray.executor.running import Current, current
 from nbray.executor.streams import Lines, NoInput
+from nbray.owner.console import NOBODY, Author
 
 if TYPE_CHECKING:
     from nbray.executor.main import Executor
+
+By: TypeAlias = Current | Author | None
 
 #: Seconds between two messages with what this process' own calls came to.
 _SHARE = 0.02
@@ -32,8 +35,7 @@ class Upstream:
     in memory. Whoever prints on all the same waits at ``_PATIENCE`` bytes.
 
     Attributes:
-        name: of what the process does, for output of which nothing more is known.
-        last: the connection that brought the last call.
+        recent: the call that began last. maker: the origin of the actor that this is.
         callers: all connections that may bring one.
     """
 
@@ -42,8 +44,8 @@ class Upstream:
         self.owner = executor.owner
         self.outlet = Outlet(path)
         self._pid = os.getpid()
-        self.name = ""
-        self.last: Connection | None = None
+        self.recent: Current | None = None
+        self.maker = ""
         self.callers: list[Connection] = []
         self._events_sent = 0
         self._shared = 0.0
@@ -61,8 +63,8 @@ class Upstream:
         ):  # a fork of user code; a finalizer amid a transition
             outlet.write(number, data, None)
             return
-        outlet.note_others()
-        outlet.write(number, data, current())
+        outlet.note_others(self.recent)
+        outlet.write(number, data, current() or self.recent)
         if time.monotonic() - self._pumped < _GATHER:
             self.owner.lead.nudge()  # whoever polls next passes it on
             return
@@ -102,7 +104,7 @@ class Upstream:
                 target.send(
                     (
                         m.OUTPUT,
-                        self._who(piece.by),
+                        self._author(piece.by),
                         piece.stream,
                         piece.text,
                         self._pid,
@@ -116,10 +118,21 @@ class Upstream:
                     return
             outlet.settle()
 
-    def _who(self, call: Current | None) -> str:
-        return self._executor.class_name or (call.name if call is not None else self.name) or "executor"
+    @property
+    def origin(self) -> str:
+        """The notebook cell to which belongs what no call does."""
+        return self.recent.origin if self.recent is not None else self.maker
 
-    def pass_on(self, who: str, number: int, text: str, pid: int, node: bytes) -> None:
+    def _author(self, by: By) -> Author:
+        if isinstance(by, tuple):
+            return by
+        call = by or self.recent
+        name = self._executor.class_name
+        if call is None:
+            return (name or NOBODY[0], self.maker, b"", self.owner.process)
+        return (name or call.name, call.origin, call.task_id, self.owner.process)
+
+    def pass_on(self, who: Author, number: int, text: str, pid: int, node: bytes) -> None:
         """Output of a call that our user code submitted."""
         self.pump()
         with self.owner.lock:
@@ -127,14 +140,13 @@ class Upstream:
             if target is not None:
                 target.send((m.OUTPUT, who, number, text, pid, node, 0))
                 return
-        self.outlet.write(number, text.encode("utf-8", "backslashreplace"), None)
+        self.outlet.write(number, text.encode("utf-8", "backslashreplace"), who)
 
-    def _upstream(self, call: Current | None) -> Connection | None:
+    def _upstream(self, by: By) -> Connection | None:
         """Whoever waits for the call; if he is gone, or there is none, who called last; then anybody."""
-        if call is not None and not call.connection.closed:
-            return call.connection
-        if self.last is not None and not self.last.closed:
-            return self.last
+        for call in (by, self.recent):
+            if isinstance(call, Current) and not call.connection.closed:
+                return call.connection
         self.callers = [caller for caller in self.callers if not caller.closed]
         return self.callers[-1] if self.callers else None
 

@@ -119,6 +119,7 @@ class Actors:
             call = Call(sequence, function, payload, slots, [], refs, guard, creation, 0, False)
             # Restarts need the arguments again, so they live as long as the actor.
             self._creations[actor_id] = call
+            call.parent, call.origin = owner.cause()
             owner.feed.append(
                 (
                     events.ACTOR,
@@ -181,7 +182,7 @@ class Actors:
                 options.max_concurrency,
                 owner.job,
                 owner.namespace,
-                {**_more(options), "handle": handle},
+                {**_more(options), "handle": handle, "origin": call.origin},
             )
         )
         directory = {
@@ -289,7 +290,7 @@ class Actors:
             if stream is not None:
                 owner.streams.join(call, stream)
             owner.calls.under_way[sequence] = call
-            call.parent = owner.parent_task()
+            call.parent, call.origin = owner.cause()
             owner.feed.append(
                 (events.TASK_SUBMITTED, time.time(), process, sequence, options.name or function.name, "actor_method",
                  machine.actor_id, call.parent, owner.calls.dependencies(slots) if slots else (), returns)

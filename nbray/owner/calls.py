@@ -186,8 +186,9 @@ class Calls:
             if call.slots:
                 slots = [(key, owner.export_value(entry, receiver)) for key, entry in call.slots]
             returns = len(call.entries) if call.stream is None else m.STREAMING
-            batch.append((call.sequence, number, payload, slots, returns, call.extra))
+            batch.append((call.sequence, number, payload, slots, returns, call.extra, call.origin))
             append((events.TASK_DISPATCHED, now, owner.process, call.sequence, receiver, call.attempt))
+        context.last = (call.function.name, call.origin, call.sequence)
         peer.send((m.CALLS, batch))
 
     def result(self, connection: Connection, message: Message) -> None:

@@ -17,8 +17,14 @@ from typing import TextIO
 
 logger = logging.getLogger("nbray.console")
 
-#: (name, 1 or 2, text, pid, node id)
-Output = tuple[str, int, str, int, bytes]
+#: Who printed: (name, notebook cell from which the call stems, task id or b"", process id).
+Author = tuple[str, str, bytes, bytes]
+
+#: (author, stream as in OUTPUT, text, pid, node id)
+Output = tuple[Author, int, str, int, bytes]
+
+#: Somebody of whom nothing is known.
+NOBODY: Author = ("executor", "", b"", b"")
 
 #: Control characters that a terminal would obey. Tabs and colours (SGR) stay.
 _CONTROL = re.compile(r"(\x1b\[[0-9;:]*m)|[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
@@ -36,33 +42,56 @@ class Console:
     Attributes:
         queue: what is not yet written; its first while it is being written.
         output: takes the fields of ``Output``; None: lines are dropped.
+        heard: takes them as well, under the owner's lock, in the order of arrival.
     """
 
     def __init__(self, node: bytes) -> None:
         self.queue: deque[Output] = deque()
-        self.output: Callable[[str, int, str, int, bytes], None] | None = self.show
+        self.output: Callable[[Author, int, str, int, bytes], None] | None = self.show
+        self.heard: Callable[[Author, int, str, int, bytes], None] | None = None
         self._node = node
         self._lock = threading.RLock()
         self._writing = False
         self._ends: OrderedDict[tuple[int, bytes, int], int] = OrderedDict()
+        self._gone: OrderedDict[tuple[int, bytes], Author] = OrderedDict()
 
-    def add(self, who: str, stream: int, text: str, pid: int, node: bytes, end: int = 0) -> None:
+    def add(self, who: Author, stream: int, text: str, pid: int, node: bytes, end: int = 0) -> None:
         """Under the owner's lock, in the order of arrival, before the result of the call that printed it is taken in."""
         if end:
             self._ends[pid, node, stream] = end
             if len(self._ends) > _PROCESSES:
                 self._ends.popitem(last=False)
+        if self.heard is not None:
+            self.heard(who, stream, text, pid, node)
         if self.output is not None:
             self.queue.append((who, stream, text, pid, node))
 
-    def add_rest(self, stream: int, start: int, missing: int, data: bytes, pid: int, node: bytes) -> None:
+    def gone(self, pid: int, node: bytes, author: Author) -> None:
+        """A process has left; what it printed last is that author's."""
+        self._gone[pid, node] = author
+        if len(self._gone) > _PROCESSES:
+            self._gone.popitem(last=False)
+
+    def last_of(self, pid: int, node: bytes) -> Author:
+        return self._gone.get((pid, node), NOBODY)
+
+    def add_rest(
+        self,
+        stream: int,
+        start: int,
+        missing: int,
+        data: bytes,
+        pid: int,
+        node: bytes,
+        author: Author = NOBODY,
+    ) -> None:
         """What a process that was killed had not settled; the first of it may have come before it died."""
         come = max(self._ends.pop((pid, node, stream), 0) - start, 0)
         text = data[come:].decode("utf-8", "backslashreplace")
         if missing:
             text = f"... {missing} bytes that came too late for a dead process are left out\n{text}"
         if text:
-            self.add("executor", stream, text, pid, node)
+            self.add(author, stream, text, pid, node)
 
     def write_out(self) -> None:
         """Everything that came is written when this returns, by whichever thread. No lock held."""
@@ -84,13 +113,13 @@ class Console:
             finally:
                 self._writing = False
 
-    def show(self, who: str, stream: int, text: str, pid: int, node: bytes) -> None:
+    def show(self, who: Author, stream: int, text: str, pid: int, node: bytes) -> None:
         """To the terminal: a prefix a line."""
         out = sys.stderr if stream == 2 else sys.stdout
         if out is None:  # pythonw, a daemon
             return
         where = f", node={node.hex()[:8]}" if node and node != self._node else ""
-        prefix = f"({clean(who)} pid={pid}{where})"
+        prefix = f"({clean(who[0])} pid={pid}{where})"
         if _colours(out):
             prefix = f"\x1b[36m{prefix}\x1b[0m"
         lines = text.removesuffix("\n").split("\n")

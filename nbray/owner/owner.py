@@ -24,6 +24,7 @@ from nbray.channel.interrupts import DeferringLock, Interrupts
 from nbray.channel.leader import Leadership
 from nbray.channel.reactor import Reactor
 from nbray.core import messages as m
+from nbray.core.digest import Digest
 from nbray.core.ids import FIRST_STREAM, STREAM_STRIDE, STRIDE, Address, ObjectId, ProcessId, object_id
 from nbray.core.lineage import place_of
 from nbray.core.messages import Message, WireValue
@@ -36,7 +37,7 @@ from nbray.exceptions import (
 from nbray.owner.actors import Actors
 from nbray.owner.calls import Calls
 from nbray.owner.cancelling import Cancelling
-from nbray.owner.console import Console
+from nbray.owner.console import NOBODY, Author, Console
 from nbray.owner.guards import Garbage, Guard
 from nbray.owner.inheritance import Inheritance
 from nbray.owner.lineage import Lineages
@@ -49,6 +50,8 @@ from nbray.wire.errors import dump_error
 _ready = attrgetter("ready")
 _failed = attrgetter("failed")
 _value = attrgetter("value")
+
+_NOBODY = (b"", "")
 
 #: Seconds a blocked ``get`` of a task waits before it lends its slot.
 GRACE = 0.002
@@ -101,12 +104,14 @@ class Owner:
         self.completions = 0
         self.deferred: deque[Callable[[], None]] = deque()
         self.console = Console(node)
+        self._digest = Digest()
         self.closed = False
         self._said_what_runs_on = False
         #: The interpreter ends: Python runs our last handler, and only daemon threads are left beside it.
         self.exiting = False
         self.abandoned = ""
-        self.parent_task: Callable[[], bytes] = lambda: b""
+        #: Of what the calling thread submits: the id of the task that does it, b"" for the driver, and the notebook cell.
+        self.cause: Callable[[], tuple[bytes, str]] = lambda: _NOBODY
         self.current_lease: Callable[[], int | None] = lambda: None
         self.on_block: Callable[[], None] | None = None
         self.on_unblock: Callable[[], None] | None = None
@@ -388,6 +393,8 @@ class Owner:
         peer = connection.peer
         if peer is not None:
             reason = "given back" if why is None else str(why)
+            if why is not None:
+                self.console.gone(connection.pid, peer.node, self._author(connection))
             self.feed.append(
                 (events.PROCESS, time.time(), peer.process, "down", role, connection.pid, peer.node, reason)
             )
@@ -399,11 +406,37 @@ class Owner:
 
     def _printed_last(self, pid: int, node: bytes, rest: Sequence[tuple[int, int, int, bytes]]) -> None:
         """A dead executor's output, as far as it may not have come: after what lies unread in the socket."""
+        author = None
         for peer in [*self.tasks.peers(), *self.actors.peers()]:
             if peer.pid == pid and peer.peer is not None and peer.peer.node == node:
                 peer.drain()
+                author = self._author(peer)
+        author = author or self.console.last_of(pid, node)
         for stream, start, missing, data in rest:
-            self.console.add_rest(stream, start, missing, data, pid, node)
+            self.console.add_rest(stream, start, missing, data, pid, node, author)
+
+    def _author(self, peer: Connection) -> Author:
+        """Who prints in an executor of ours: the call that runs there, or the last one that was sent."""
+        target = peer.context
+        call = target.machine.running
+        name, origin, sequence = (
+            target.last if call is None else (call.function.name, call.origin, call.sequence)
+        )
+        task = object_id(self.process, sequence) if sequence else b""
+        return (target.machine.name or name or NOBODY[0], origin, task, target.process)
+
+    def _heard(self, author: Author, stream: int, text: str, pid: int, node: bytes) -> None:
+        """The driver's console: what is printed goes into the feed."""
+        taken = self._digest.take(text, time.monotonic()) if stream < 3 else None
+        if taken is not None:
+            name, origin, task, process = author
+            self.feed.append_text(
+                (events.PRINTED, time.time(), origin, task, name, stream, taken, process, pid, node)
+            )
+
+    def listen(self) -> None:
+        """This is a driver: what is printed ends here."""
+        self.console.heard = self._heard
 
     # -- housekeeping ----------------------------------------------------------------------------------------------
 

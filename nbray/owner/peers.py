@@ -531,13 +531,18 @@ class Peers:
 
 
 class Target:
-    """What a connection to an executor leads to: a ``Lane`` or an ``ActorCalls``. Its ``context``."""
+    """What a connection to an executor leads to: a ``Lane`` or an ``ActorCalls``. Its ``context``.
 
-    __slots__ = ("process", "machine")
+    Attributes:
+        last: name, origin and sequence number of the call that was sent last.
+    """
+
+    __slots__ = ("process", "machine", "last")
 
     def __init__(self, process: bytes, machine: Any) -> None:
         self.process = process
         self.machine = machine
+        self.last = ("", "", 0)
 
 
 def copy_name(oid: bytes) -> str:

@@ -65,7 +65,7 @@ class Tasks:
             if stream is not None:
                 owner.streams.join(call, stream)
             owner.calls.under_way[sequence] = call
-            call.parent = owner.parent_task()
+            call.parent, call.origin = owner.cause()
             owner.feed.append(
                 (events.TASK_SUBMITTED, time.time(), process, sequence, options.name or function.name, "task", b"",
                  call.parent, owner.calls.dependencies(slots) if slots else (), returns)

@@ -142,9 +142,9 @@ class TaskGraphReducer:
 
     def apply(self, raws: Iterable[RawEvent]) -> None:
         """Count raw events, oldest first."""
-        handlers = self._handlers
+        handlers, ignored = self._handlers, self._ignored
         for raw in raws:
-            handlers[raw[0]](raw)
+            handlers.get(raw[0], ignored)(raw)
 
     def skip(self, events: int) -> None:
         """``events`` events were lost between the last batch and the next: the feed had dropped them.
