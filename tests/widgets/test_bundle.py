@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from nbray_widgets.shell import bundle
+
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "widgets" / "js"
 STATIC = ROOT / "widgets" / "nbray_widgets" / "static"
@@ -51,11 +53,23 @@ def test_the_committed_bundle_is_what_its_sources_give(packages: Path, node: str
     assert {path.name for path in STATIC.iterdir()} == {path.name for path in tmp_path.iterdir()}
 
 
-def test_nothing_is_fetched_from_elsewhere():
-    bundle = (STATIC / "graph.js").read_text() + (STATIC / "graph.css").read_text()
-    addresses = bundle.replace("http://www.w3.org/2000/svg", "")  # a namespace, never fetched
+BUNDLES = sorted(path.stem for path in (SOURCES / "src").glob("*.js"))
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_nothing_is_fetched_from_elsewhere(name: str):
+    script, style = (STATIC / f"{name}.js").read_text(), (STATIC / f"{name}.css").read_text()
+    addresses = (script + style).replace("http://www.w3.org/2000/svg", "")  # a namespace, never fetched
     assert "http://" not in addresses and "https://" not in addresses
-    assert "import(" not in bundle and "innerHTML" not in bundle and "eval(" not in bundle
+    assert "@import" not in style and "url(" not in style
+    assert "import(" not in script and "innerHTML" not in script and "eval(" not in script
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_each_view_can_load_its_bundle(name: str):
+    script, style = bundle(name)
+    assert "export{" in script
+    assert ".nbray-view" in style
 
 
 def test_the_licences_of_what_is_bundled_are_there():
@@ -64,8 +78,13 @@ def test_the_licences_of_what_is_bundled_are_there():
     shipped = [path for path, package in lock["packages"].items() if path and not package.get("dev")]
     assert shipped
     for path in shipped:
-        assert f"{path.removeprefix('node_modules/')} {lock['packages'][path]['version']}" in text
+        assert f"{path.removeprefix('node_modules/')} {lock['packages'][path]['version']} (in " in text
     assert all("resolved" not in package for package in lock["packages"].values())
+
+
+def test_the_units_of_the_browser_side_pass_their_own_tests(node: str):
+    done = subprocess.run([node, "--test"], cwd=SOURCES, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-4000:]
 
 
 def test_the_browser_applies_changes_and_writes_numbers_as_python_does(node: str):
@@ -78,7 +97,8 @@ def test_the_browser_applies_changes_and_writes_numbers_as_python_does(node: str
     numbers = [0, 7, 999, 1_000, 1_050, 12_345, 99_949, 99_960, 999_999, 1_234_567, 2_000_000_000]
     durations = [0, 0.00034, 0.0012, 0.0095, 0.0123, 0.99949, 0.9996, 3.2, 9.996, 59.94, 59.96, 250]
     program = f"""
-      import {{ apply, short, seconds }} from {json.dumps((SOURCES / "src" / "state.js").as_uri())};
+      import {{ apply }} from {json.dumps((SOURCES / "src" / "shell" / "delta.js").as_uri())};
+      import {{ short, seconds }} from {json.dumps((SOURCES / "src" / "shell" / "words.js").as_uri())};
       const [state, change, numbers, durations] = {json.dumps([old, delta(old, new), numbers, durations])};
       console.log(JSON.stringify([apply(state, change), numbers.map(short), durations.map(seconds)]));
     """

@@ -11,6 +11,7 @@ from widgets_events import dispatched, finished, oid, ran, submitted
 from nbray.events import Feed
 from nbray_widgets import TaskGraph, finish_all, live
 from nbray_widgets.reducers.delta import applied
+from nbray_widgets.shell import View
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -30,7 +31,7 @@ def shell(monkeypatch, tmp_path):
         shell.published = []
 
         def publish(data, metadata=None, *, transient=None, update=False, **_):
-            shell.published.append((transient["display_id"], update, data))
+            shell.published.append(((transient or {}).get("display_id"), update, data))
 
         monkeypatch.setattr(shell.display_pub, "publish", publish)
         yield shell
@@ -130,46 +131,106 @@ def test_in_a_terminal_it_is_text(capsys, sent):
     assert "load  ✓ 1 done" in capsys.readouterr().out
 
 
-def test_a_display_has_widget_html_and_text(shell, sent):
+def test_a_display_is_the_widget_and_beside_it_the_picture_without_scripts(shell, sent):
     feed = Feed()
     feed.extend(ran(0, "load"))
     view = TaskGraph(feed)
     view._ipython_display_()
-    ((_, update, bundle),) = shell.published
-    assert not update
-    assert bundle.keys() == {WIDGET, "text/html", "text/plain"}
-    assert bundle[WIDGET]["model_id"] == view.model_id
+    (_, _, live), (name, update, still) = shell.published
+    assert live == {WIDGET: view._live(), "text/html": "", "text/plain": ""}
+    assert live[WIDGET]["model_id"] == view.model_id
+    assert name and not update
+    assert still.keys() == {"text/html", "text/plain"}
+    # The browser's half finds it by this class.
+    assert f'class="nbray-of-{view.picture["about"]["token"]}"' in still["text/html"]
 
 
-def test_after_a_cell_that_changed_it_the_html_follows(shell, sent):
+def test_asked_for_its_mime_types_it_has_all_three(sent):
+    feed = Feed()
+    feed.extend(ran(0, "load"))
+    data, _ = TaskGraph(feed)._repr_mimebundle_()
+    assert data.keys() == {WIDGET, "text/html", "text/plain"}
+    assert 'data-name="load"' in data["text/html"]
+
+
+def test_after_a_cell_that_changed_it_the_picture_follows(shell, sent):
     feed = Feed()
     view = TaskGraph(feed)
     view._ipython_display_()
-    name = shell.published[0][0]
+    name = shell.published[1][0]
     shell.events.trigger("post_run_cell", None)
-    assert len(shell.published) == 1  # nothing happened
+    assert len(shell.published) == 2  # nothing happened
     shell.events.trigger("pre_run_cell", None)
     feed.extend(ran(0, "load"))
     shell.events.trigger("post_run_cell", None)
-    assert [(display, update) for display, update, _ in shell.published[1:]] == [(name, True)]
-    assert 'data-name="load"' in shell.published[1][2]["text/html"]
+    assert [(display, update) for display, update, _ in shell.published[2:]] == [(name, True)]
+    assert 'data-name="load"' in shell.published[2][2]["text/html"]
 
 
-def test_once_the_pool_is_gone_the_last_picture_replaces_the_widget(shell, sent):
+def test_once_the_pool_is_gone_it_leaves_the_last_picture(shell, sent):
     feed = Feed()
     view = TaskGraph(feed)
     view._ipython_display_()
     feed.extend(ran(0, "load"))
     feed.close()
     shell.events.trigger("post_run_cell", None)
-    display, update, bundle = shell.published[-1]
-    assert (display, update) == (shell.published[0][0], True)
-    assert bundle.keys() == {"text/html", "text/plain"}
-    assert "<details" in bundle["text/html"]
+    display, update, still = shell.published[-1]
+    assert (display, update) == (shell.published[1][0], True)
+    assert still.keys() == {"text/html", "text/plain"}
+    assert "failed and slowest tasks" in still["text/html"]
     assert view.picture["about"]["over"]
     count = len(shell.published)
     shell.events.trigger("post_run_cell", None)
     assert len(shell.published) == count
+
+
+def test_a_view_that_was_closed_reads_nothing_while_cells_run(shell, sent):
+    feed = Feed()
+    view = TaskGraph(feed)
+    view._ipython_display_()
+    hear(view, op="open", view="v1")
+    shell.events.trigger("post_run_cell", None)
+    hear(view, op="close", view="v1")
+    shell.events.trigger("pre_run_cell", None)
+    feed.extend(ran(0))
+    assert not view.tick()
+    assert view._cursor == 0
+
+
+def test_a_view_whose_page_is_hidden_reads_on_while_a_cell_runs(shell, sent):
+    feed = Feed()
+    view = TaskGraph(feed)
+    view._ipython_display_()
+    hear(view, op="open", view="v1")
+    hear(view, op="hide", view="v1")
+    feed.extend(ran(0))
+    assert view.tick()  # the cell that displays it goes on, and could not hear that the page is back
+    shell.events.trigger("post_run_cell", None)
+    hear(view, op="hide", view="v1")
+    assert not view.tick()
+
+
+def test_a_view_may_have_a_state_of_its_own_and_no_feed(shell, monkeypatch):
+    class Tally(View):
+        def html(self, state):
+            return f"<p>{state['counts']['n']}</p>"
+
+        def text(self, state):
+            return f"n is {state['counts']['n']}"
+
+    messages = []
+    monkeypatch.setattr(Tally, "send", lambda self, content, buffers=None: messages.append(content))
+    view = Tally({"counts": {"n": 0}})
+    view._ipython_display_()
+    shell.events.trigger("pre_run_cell", None)
+    view.show({"counts": {"n": 1}})
+    assert messages == [
+        {"op": "change", "revision": 1, "change": {"counts": {"n": 1}, "about": {"revision": 1}}}
+    ]
+    shell.events.trigger("post_run_cell", None)
+    assert shell.published[-1][2]["text/plain"] == "n is 1"
+    hear(view, op="open", view="v1")
+    assert messages[-1]["state"]["counts"] == {"n": 1}
 
 
 def test_unloading_ends_all_views_and_their_hooks(shell, sent):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any
 
 from nbray.events import Feed
@@ -10,8 +9,8 @@ from nbray_widgets.live import LiveView
 from nbray_widgets.picture import still, words
 from nbray_widgets.reducers.delta import State
 from nbray_widgets.reducers.task_graph import TaskGraphReducer
+from nbray_widgets.shell import Answer, bundle
 
-_static = files("nbray_widgets") / "static"
 MOST_DETAILED = 20
 MOST_AT_ONCE = 10
 
@@ -26,8 +25,7 @@ class TaskGraph(LiveView):
         >>> nbray_widgets.TaskGraph(nbray.feed())  # in a notebook cell
     """
 
-    _esm = (_static / "graph.js").read_text("utf-8")
-    _css = (_static / "graph.css").read_text("utf-8")
+    _esm, _css = bundle("graph")
 
     def __init__(self, feed: Feed) -> None:
         self._graph = TaskGraphReducer()
@@ -47,14 +45,14 @@ class TaskGraph(LiveView):
         """The picture as lines, a group each."""
         return words.text(state, gone=self._feed.closed)
 
-    def answer(self, request: dict[str, Any]) -> dict[str, Any] | None:
+    def answer(self, request: dict[str, Any]) -> Answer | None:
         """Single tasks of the group that was clicked."""
         group = request.get("group")
         if request.get("op") != "tasks" or type(group) is not int:
             return None
         return {"op": "tasks", "group": group, "tasks": self._graph.tasks(group)}
 
-    def unasked(self) -> list[dict[str, Any]]:
+    def unasked(self) -> list[Answer]:
         """Single tasks of the groups that changed since the last call."""
         groups = self._state["groups"]
         changed = [key for key, group in groups.items() if self._told_of.get(key) != group][:MOST_AT_ONCE]

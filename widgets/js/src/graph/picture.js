@@ -1,7 +1,8 @@
 // The SVG: made once for each box and arrow, then only changed where counts changed.
 import { curve, layout, shapeOf, WIDTH } from "./layout.js";
-import { say, set, svg } from "./dom.js";
-import { cut, seconds, short, SIGNS, STATES, total } from "./state.js";
+import { say, set, svg } from "../shell/dom.js";
+import { cut, seconds, short } from "../shell/words.js";
+import { SIGNS, STATES, total } from "./counts.js";
 
 const INNER = WIDTH - 28;
 const STACK = ["waiting", "running", "cancelled", "failed", "done"]; // drawn in this order, the widest first

@@ -1,6 +1,6 @@
 // Single tasks of one group, asked from the kernel when somebody looks.
-import { html, say, set } from "./dom.js";
-import { cut, seconds } from "./state.js";
+import { html, say, set } from "../shell/dom.js";
+import { cut, seconds } from "../shell/words.js";
 
 const TABS = ["latest", "running", "slowest", "failed", "actors"];
 const COLUMNS = {
