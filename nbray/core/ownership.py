@@ -99,12 +99,14 @@ class Completer:
 
 
 def refs_in(value: WireValue) -> tuple[Any, ...]:
-    """The wire refs that a value contains."""
+    """The wire refs that a value contains; of a failure inside a process the entries themselves."""
     if type(value) is tuple:
         if value[0] == INLINE:
             return value[3]  # type: ignore[no-any-return]
         if value[0] == SHARED:
             return value[7]  # type: ignore[no-any-return]
+        if value[0] == ERROR and len(value) > 2:
+            return value[2]  # type: ignore[no-any-return]
     return ()
 
 
@@ -115,6 +117,8 @@ def with_refs(value: WireValue, refs: tuple[Any, ...]) -> WireValue:
             return (INLINE, value[1], value[2], refs)
         if value[0] == SHARED:
             return (*value[:7], refs)
+        if value[0] == ERROR:
+            return (ERROR, value[1], refs) if refs else (ERROR, value[1])
     return value
 
 

@@ -163,7 +163,7 @@ class AsyncHost:
             if current.canceled and isinstance(error, asyncio.CancelledError | TaskCancelledError):
                 status, values = m.CANCELLED, runner.cancelled(current, error)
             else:
-                status, values = m.FAILED, [runner.failure(error, name)]
+                status, values = m.FAILED, [runner.failure(error, name, peer)]
         duration = (time.perf_counter_ns() - begun) // 1000
         executor.answer(current, status, values, duration, started)
 

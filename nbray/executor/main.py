@@ -440,7 +440,7 @@ class Executor:
             elif running.canceled and isinstance(error, KeyboardInterrupt | TaskCancelledError):
                 status, values = m.CANCELLED, runner.cancelled(running, error)
             else:
-                status, values = m.FAILED, [runner.failure(error, name)]
+                status, values = m.FAILED, [runner.failure(error, name, peer)]
             if not keep:  # it did not come to unpickling its arguments
                 self.refuse(call)
         if self._waits:  # the interrupt came in the middle of saying that it does not any more

@@ -256,8 +256,13 @@ class Runner:
             told.__traceback__ = error.__traceback__
         return [self.failure(told, call.name)]
 
-    def failure(self, error: BaseException, name: str) -> WireValue:
-        return (m.ERROR, dump_error(error, name, os.getpid(), self.owner.node.hex()))
+    def failure(self, error: BaseException, name: str, receiver: Address | None = None) -> WireValue:
+        """The wire value of what user code raised; ``receiver`` gets the refs that the exception holds."""
+        refs: list[Entry] | None = None if receiver is None else []
+        data = dump_error(error, name, os.getpid(), self.owner.node.hex(), refs)
+        if not refs or receiver is None:
+            return (m.ERROR, data)
+        return (m.ERROR, data, self._export_result(tuple(dict.fromkeys(refs)), receiver))
 
 
 def _first(generator: GeneratorType[Any, Any, Any], count: int) -> Iterator[Any]:

@@ -20,7 +20,7 @@ from nbray.core import messages as m
 from nbray.core.calls import Call, Function
 from nbray.core.lanes import Lane, Pool
 from nbray.core.messages import Message, WireValue
-from nbray.core.ownership import Entry, with_refs
+from nbray.core.ownership import Entry, refs_in, with_refs
 from nbray.exceptions import SerializationError
 from nbray.owner.values import pickled
 from nbray.wire.errors import dump_error, load_error
@@ -232,7 +232,11 @@ class Calls:
             value = values[0] if status == m.CANCELLED and values else owner.cancelling.error(call)
             self._ended(call, context, value, duration, started, "cancelled")
         else:
-            self._raised(call, context, values[0], duration, started)
+            value, _ = owner.import_value(values[0], own=False)
+            inside = refs_in(value)
+            if inside:
+                owner.inheritance.expect(inside, context.process)
+            self._raised(call, context, value, duration, started)
         if owner.tasks.lanes.has_effects or owner.actors.effects:
             owner.carry_out()
 

@@ -355,6 +355,9 @@ class Owner:
         owned = own and value[0] == m.SHARED
         if not refs and not owned:
             return value, None
+        if value[0] == m.ERROR:
+            # A failure passes from entry to entry, to all that depend on the first, and what it contains goes with it.
+            return with_refs(value, self.peers.received_all(refs)), None
         guard = Guard()
         if refs:
             guard.contained = self.peers.received_all(refs)

@@ -14,7 +14,7 @@ from nbray.core import messages as m
 from nbray.core.ids import Address, owner_of, sequence_of
 from nbray.core.lineage import place_of
 from nbray.core.messages import Message, WireValue
-from nbray.core.ownership import Entry, Holder
+from nbray.core.ownership import Entry, Holder, refs_in
 from nbray.exceptions import ObjectLostError, OwnerDiedError
 from nbray.owner.guards import DROP_HOLD, DROP_SEGMENT, DROP_STREAM, Guard, Hold
 from nbray.owner.lineage import lost_with_node
@@ -229,14 +229,15 @@ class Peers:
                 entry.guard = guard
             else:
                 entry.guard.contained = guard.contained
-            # The outer value lives at its owner as long as we hold it, and with it what it contains: until our own
-            # holds of those are acknowledged, keep it.
-            for inner in guard.contained:
-                hold = inner.guard.hold if inner.guard is not None else None
-                if hold is not None and hold.asked in self._asking:
-                    self._asking[hold.asked] += (entry,)
+        failed = type(value) is tuple and value[0] == m.ERROR
+        # The outer value lives at its owner as long as we hold it, and with it what it contains: until our own
+        # holds of those are acknowledged, keep it.
+        for inner in refs_in(value) if failed else guard.contained if guard is not None else ():
+            hold = inner.guard.hold if inner.guard is not None else None
+            if hold is not None and hold.asked in self._asking:
+                self._asking[hold.asked] += (entry,)
         owner.completions += 1
-        owner.failures += type(value) is tuple and value[0] == m.ERROR
+        owner.failures += failed
         owner.complete(entry, value)
         owner.carry_out()
 

@@ -125,6 +125,8 @@ class Values:
 
 def contained(entry: Entry) -> tuple[Entry, ...]:
     """The entries that an entry's value contains."""
+    if entry.failed:
+        return refs_in(entry.value)  # type: ignore[arg-type]
     guard = entry.guard
     return guard.contained if guard is not None else ()
 

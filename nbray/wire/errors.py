@@ -23,18 +23,23 @@ _TEXT_LIMIT = 100_000
 _REPR_LIMIT = 200
 
 
-def dump_error(exception: BaseException, function_name: str, pid: int, node: str) -> bytes:
+def dump_error(
+    exception: BaseException, function_name: str, pid: int, node: str, refs: list[Any] | None = None
+) -> bytes:
     """Pickle a failure. Never raises for what the exception is or does.
 
     Args:
         exception: what user code raised, with its traceback.
         function_name: the function or ``Class.method``.
         pid: this process. node: hex id of this node.
+        refs: gets the refs that the exception holds, some of them twice.
     """
     text = format_remote(exception)
     # A failure that a nested get handed on: what it was at first, in the words of both.
     cause = exception.cause if isinstance(exception, RayTaskError) else exception
-    whole, parts = (None, None) if cause is None else (_try_dump(_AsItIs(cause)), _dump_parts(cause))
+    whole, parts = (
+        (None, None) if cause is None else (_try_dump(_AsItIs(cause), refs), _dump_parts(cause, refs))
+    )
     return pickle.dumps((function_name, text, pid, node, whole, parts), 5)
 
 
@@ -53,7 +58,8 @@ def load_error(data: bytes) -> BaseException:
     cause = _load_cause(whole, parts)
     failure = RayTaskError(function_name, text, cause, pid, node)
     if isinstance(cause, RayError):
-        cause.add_note(str(failure))
+        if text.strip() != "".join(traceback.format_exception_only(cause)).strip():
+            cause.add_note(str(failure))  # else nobody raised it, and there is nothing to add
         return cause
     if not isinstance(cause, Exception):
         return failure
@@ -88,14 +94,16 @@ class _AsItIs:
         return self._exception.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
 
 
-def _try_dump(value: Any) -> bytes | None:
+def _try_dump(value: Any, refs: list[Any] | None) -> bytes | None:
     try:
-        return dump_function(value)
+        return dump_function(value, refs)
     except (Exception, SystemExit):
         return None
 
 
-def _dump_parts(cause: BaseException) -> tuple[bytes, list[bytes], dict[str, bytes]] | None:
+def _dump_parts(
+    cause: BaseException, refs: list[Any] | None
+) -> tuple[bytes, list[bytes], dict[str, bytes]] | None:
     """Type, arguments and attributes, each on its own, as far as they can be pickled."""
     kind = type(cause)
     if (
@@ -104,11 +112,11 @@ def _dump_parts(cause: BaseException) -> tuple[bytes, list[bytes], dict[str, byt
         and all(type(a) in (str, int) for a in cause.args)
     ):
         return None
-    pickled_kind = _try_dump(kind)
+    pickled_kind = _try_dump(kind, refs)
     if pickled_kind is None:
         return None
-    arguments = [_try_dump(argument) or pickle.dumps(_short_repr(argument)) for argument in cause.args]
-    attributes = {name: _try_dump(value) for name, value in cause.__dict__.items()}
+    arguments = [_try_dump(argument, refs) or pickle.dumps(_short_repr(argument)) for argument in cause.args]
+    attributes = {name: _try_dump(value, refs) for name, value in cause.__dict__.items()}
     return pickled_kind, arguments, {name: value for name, value in attributes.items() if value is not None}
 
 

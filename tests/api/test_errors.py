@@ -1,13 +1,15 @@
 """Failures reach whoever asks, as what they were."""
 
+import gc
 import pickle
 import threading
 import traceback
 
 import pytest
-from gates import Marks
+from gates import Marks, until
 
 import nbray
+from nbray import _runtime
 from nbray.exceptions import RayTaskError
 
 pytestmark = pytest.mark.usefixtures("pool")
@@ -320,3 +322,119 @@ def test_an_infeasible_actor_is_an_error_within_a_second():
     big = Big.remote()
     with pytest.raises(ActorUnschedulableError, match="100"):
         nbray.get(big.m.remote(), timeout=1)
+
+
+# --- refs in exceptions ------------------------------------------------------------------------------------------------
+
+
+class WithRef(Exception):
+    def __init__(self, ref, attempt=0):
+        super().__init__(ref)
+        self.attempt = attempt
+        self.found = {"again": ref}
+
+
+@nbray.remote
+def fail_with_ref(size, marks=None):
+    if marks is not None:
+        marks.mark()
+    raise WithRef(nbray.put(bytes(size)))
+
+
+@nbray.remote(num_cpus=0)
+class Failing:
+    def fail(self, size):
+        raise WithRef(nbray.put(bytes(size)))
+
+    def kept_for_others(self):
+        return len(_runtime.current().owner.holds)
+
+
+SIZES = pytest.mark.parametrize("size", [10, 20_000, 1 << 20])
+
+
+def ref_of(failed):
+    with pytest.raises(WithRef) as caught:
+        nbray.get(failed)
+    assert caught.value.args[0] is caught.value.found["again"]
+    return caught.value.args[0]
+
+
+@SIZES
+def test_a_ref_in_an_exception_can_be_got(size):
+    failed = fail_with_ref.remote(size)
+    ref = ref_of(failed)
+    del failed
+    assert nbray.get(ref, timeout=20) == bytes(size)
+
+
+@SIZES
+def test_dependents_and_tasks_around_it_hand_the_ref_on(size):
+    @nbray.remote
+    def outer():
+        nbray.get(fail_with_ref.remote(size))
+
+    dependent = echo.remote(fail_with_ref.remote(size))
+    for failed in (outer.remote(), dependent):
+        assert nbray.get(ref_of(failed), timeout=20) == bytes(size)
+
+
+def test_a_ref_in_an_exception_of_a_method_lives_as_long_as_the_exception():
+    actor = Failing.remote()
+    ref = ref_of(actor.fail.remote(1 << 20))
+    assert nbray.get(actor.kept_for_others.remote()) == 1
+    assert nbray.get(ref, timeout=20) == bytes(1 << 20)
+    del ref
+    gc.collect()
+    until(lambda: nbray.get(actor.kept_for_others.remote()) == 0)
+
+
+def test_a_ref_in_an_exception_of_a_generator_or_an_async_method_can_be_got():
+    @nbray.remote
+    def items():
+        yield 1
+        raise WithRef(nbray.put(2))
+
+    @nbray.remote(num_cpus=0)
+    class Async:
+        async def fail(self):
+            raise WithRef(nbray.put(3))
+
+    generator = items.remote()
+    assert nbray.get(next(generator)) == 1
+    actor = Async.remote()
+    assert nbray.get(ref_of(next(generator))) == 2
+    assert nbray.get(ref_of(actor.fail.remote())) == 3
+
+
+def test_an_exception_outlives_the_process_that_raised_it_and_so_does_what_it_refers_to():
+    actor = Failing.remote()
+    failed = actor.fail.remote(1 << 20)
+    nbray.wait([failed])
+    nbray.kill(actor)
+    with pytest.raises(nbray.exceptions.RayActorError):
+        nbray.get(actor.kept_for_others.remote())
+    assert nbray.get(ref_of(failed), timeout=20) == bytes(1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "runs"), [([WithRef], 3), ([KeyError], 1), ([KeyError, WithRef], 3), (True, 3)]
+)
+def test_exceptions_with_refs_are_retried_as_others_are(tmp_path, wanted, runs):
+    marks = Marks(tmp_path)
+    failed = fail_with_ref.options(max_retries=2, retry_exceptions=wanted).remote(1 << 20, marks)
+    assert nbray.get(ref_of(failed), timeout=20) == bytes(1 << 20)
+    assert marks.count() == runs
+
+
+def test_a_process_that_gets_an_exception_from_its_owner_gets_its_refs():
+    @nbray.remote
+    def ask(refs):
+        try:
+            nbray.get(refs[0])
+        except WithRef as error:
+            return len(nbray.get(error.args[0]))
+
+    failed = fail_with_ref.remote(20_000)
+    nbray.wait([failed])
+    assert nbray.get(ask.remote([failed])) == 20_000

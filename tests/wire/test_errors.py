@@ -168,6 +168,11 @@ def test_a_nested_failure_without_a_cause_stays_a_task_error():
     assert "inner text" in error.traceback_str
 
 
+def test_an_error_of_nbray_that_nobody_raised_is_told_once():
+    told = load_error(dump_error(ActorDiedError("it was killed"), "A.m", 1, "node"))
+    assert "".join(traceback.format_exception_only(told)).count("it was killed") == 1
+
+
 def test_an_error_of_nbray_raised_in_a_task_stays_itself_with_the_remote_traceback_as_a_note():
     error = through(ActorDiedError("the actor died"), "outer")
     assert type(error) is ActorDiedError and error.args == ("the actor died",)
