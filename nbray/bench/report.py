@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from nbray.bench.cases import CASES
 from nbray.bench.conductor import Outcome, Outcomes, PeerRun
 from nbray.bench.stats import Summary, geometric_mean, summarize, times_as_fast
+from nbray.bench.words import aligned, figure, piped
 
 FORMAT = 1
 US = "nbray"
@@ -23,19 +24,6 @@ class Row(NamedTuple):
     title: str
     unit: str
     cells: dict[str, Cell]
-
-
-def figure(value: float) -> str:
-    """Three significant digits, thousands parted: 0.0123, 4.56, 12,300."""
-    if value == 0:
-        return "0"
-    rounded = float(f"{value:.3g}")
-    if rounded >= 100:
-        return f"{rounded:,.0f}"
-    digits = 2
-    while digits < 6 and abs(rounded) < 10 ** (1 - digits) * 10:
-        digits += 1
-    return f"{rounded:.{digits}f}".rstrip("0").rstrip(".")
 
 
 def _text(outcome: Outcome) -> tuple[str, Summary | None]:
@@ -106,21 +94,11 @@ def _notes(outcomes: Outcomes, runs: list[PeerRun]) -> list[str]:
 
 def text(outcomes: Outcomes, runs: list[PeerRun]) -> str:
     """The table for a terminal: medians with the lowest and the highest, then how many times as fast nbray is."""
-    grid = _grid(outcomes, runs)
-    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in grid
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join([*lines, *_notes(outcomes, runs)])
+    return "\n".join([aligned(_grid(outcomes, runs)), *_notes(outcomes, runs)])
 
 
 def markdown(outcomes: Outcomes, runs: list[PeerRun], facts: dict[str, Any]) -> str:
     """The same as a page, with the circumstances."""
-    grid = [[cell.replace("|", "\\|") for cell in line] for line in _grid(outcomes, runs)]
-    lines = ["| " + " | ".join(line) + " |" for line in grid]
-    lines.insert(1, "|" + "|".join("---" if index < 2 else "---:" for index in range(len(grid[0]))) + "|")
     versions = ", ".join(f"{run.name} {run.version}" for run in runs if run.version)
     machine = facts["machine"]
     head = [
@@ -133,7 +111,7 @@ def markdown(outcomes: Outcomes, runs: list[PeerRun], facts: dict[str, Any]) -> 
         "",
     ]
     notes = [f"- {note}" for note in _notes(outcomes, runs)]
-    return "\n".join([*head, *lines, *([""] if notes else []), *notes, ""])
+    return "\n".join([*head, piped(_grid(outcomes, runs), 2), *([""] if notes else []), *notes, ""])
 
 
 def document(outcomes: Outcomes, runs: list[PeerRun], facts: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,52 @@
+"""One measured run of some code, with the account of the tasks that it submitted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import nbray
+from nbray.bench.splits.account import Tasks
+from nbray.bench.splits.result import Run
+from nbray.events import Feed
+
+PAUSE = 0.001
+#: So long after the code's end it is said which tasks are still awaited.
+PATIENCE = 2.0
+
+
+def run_once(code: Callable[[], object], cpus: float, waiting: Callable[[int], None] | None = None) -> Run:
+    """Run ``code`` and wait until the tasks that it submitted have ended.
+
+    Args:
+        code: what is measured.
+        cpus: the CPUs that its tasks may use.
+        waiting: is told how many tasks are awaited, once that takes longer than 2 s.
+    """
+    feed = nbray.feed()
+    cursor = feed.end
+    began, clock = time.time(), time.perf_counter()
+    tasks = Tasks(began)
+    code()
+    returned = time.perf_counter() - clock
+    ended = began + returned
+    cursor = _listen(tasks, feed, cursor)
+    say_at = time.perf_counter() + PATIENCE
+    while tasks.unfinished and not tasks.lost:
+        if feed.closed:
+            raise RuntimeError("the code ended the pool that it was to be measured in")
+        time.sleep(PAUSE)
+        cursor = _listen(tasks, feed, cursor)
+        if waiting is not None and time.perf_counter() > say_at:
+            say_at += PATIENCE
+            waiting(tasks.unfinished)
+    # The driver learns of the last result a moment before the code goes on with it.
+    ended = max(ended, tasks.last)
+    return Run(ended - began, returned, tasks.account(began, ended, cpus))
+
+
+def _listen(tasks: Tasks, feed: Feed, cursor: int) -> int:
+    raws, following = feed.raw_since(cursor)
+    tasks.lost += max(following - len(raws) - cursor, 0)
+    tasks.apply(raws)
+    return following
