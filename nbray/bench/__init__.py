@@ -17,12 +17,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .comparison import compare
     from .splits.sweeping import sweep
     from .splits.timings import timing
 
-__all__ = ["sweep", "timing"]
+__all__ = ["compare", "sweep", "timing"]
 
-_MODULES = {"sweep": "splits.sweeping", "timing": "splits.timings"}
+_MODULES = {"compare": "comparison", "sweep": "splits.sweeping", "timing": "splits.timings"}
 
 
 def __getattr__(name: str) -> Any:

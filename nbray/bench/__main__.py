@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import datetime
-import difflib
-import json
-import os
-import platform
 import signal
 import sys
 from pathlib import Path
-from typing import Any
-
-import psutil
 
 from nbray.bench import report
 from nbray.bench.cases import CASES
-from nbray.bench.conductor import PeerRun, conduct
+from nbray.bench.comparison import compare, known
 from nbray.bench.peers import PEERS
 
 
@@ -53,20 +45,6 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def known(names: list[str], choices: dict[str, Any], what: str) -> list[str]:
-    """``names`` if they are all known.
-
-    Raises:
-        ValueError: one is not; names it and the nearest that is.
-    """
-    for name in names:
-        if name not in choices:
-            near = difflib.get_close_matches(name, choices, 1, 0.3)
-            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(choices)}"
-            raise ValueError(f"there is no {what} {name!r}{hint}")
-    return names
-
-
 def interpreters(options: list[str]) -> dict[str, str]:
     """Interpreters by peer, from PEER=PYTHON.
 
@@ -82,28 +60,6 @@ def interpreters(options: list[str]) -> dict[str, str]:
     return found
 
 
-def machine() -> dict[str, Any]:
-    processor = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            processor = next(
-                line.partition(":")[2].strip() for line in lines if line.startswith("model name")
-            )
-    except (OSError, StopIteration):
-        pass  # not Linux, or a CPU that does not say its name
-    return {
-        "processor": processor,
-        "cpus": os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-    }
-
-
-def usable_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def main(arguments: list[str] | None = None) -> int:
     commands = parser()
     options = commands.parse_args(arguments)
@@ -115,38 +71,28 @@ def main(arguments: list[str] | None = None) -> int:
     if options.rounds < 1 or options.seconds <= 0 or (options.cpus is not None and options.cpus < 1):
         commands.error("--rounds, --seconds and --cpus must be positive")
     try:
-        names = known(options.cases, CASES, "case") or list(CASES)
+        names = known(options.cases, CASES, "case")
         wanted = list(PEERS) if options.vs is None else [name for name in options.vs.split(",") if name]
-        peers = list(dict.fromkeys([report.US, *known(wanted, PEERS, "peer")]))
+        peers = known(wanted, PEERS, "peer")
         pythons = interpreters(options.python)
     except ValueError as error:
         commands.error(str(error))
 
-    runs = [PeerRun(peer, pythons.get(peer, sys.executable)) for peer in peers]
-    cpus = options.cpus or usable_cpus()
-    facts = {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "rounds": options.rounds,
-        "seconds": options.seconds,
-        "cpus": cpus,
-    }
-    outcomes = conduct(
-        runs,
+    found = compare(
         names,
+        peers,
         rounds=options.rounds,
         seconds=options.seconds,
-        cpus=cpus,
-        progress=lambda line: print(line, file=sys.stderr, flush=True),
+        cpus=options.cpus,
+        pythons=pythons,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    print(report.text(outcomes, runs))
+    print(report.text(found.outcomes, found.runs))
     if options.json:
-        options.json.write_text(
-            json.dumps(report.document(outcomes, runs, facts), indent=1) + "\n", encoding="utf-8"
-        )
+        options.json.write_text(found.json(), encoding="utf-8")
     if options.markdown:
-        options.markdown.write_text(report.markdown(outcomes, runs, facts), encoding="utf-8")
-    failed = any(outcome.error for by_peer in outcomes.values() for outcome in by_peer.values())
+        options.markdown.write_text(found.markdown(), encoding="utf-8")
+    failed = any(outcome.error for by_peer in found.outcomes.values() for outcome in by_peer.values())
     return 1 if failed else 0
 
 

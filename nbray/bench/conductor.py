@@ -181,6 +181,7 @@ def _measure_cold(run: PeerRun, cpus: int, board: _Board) -> None:
     if not PEERS[run.name].cold:
         board.record(run, [COLD], absent="no tasks")
         return
+    board.begin(run, COLD)
     try:
         board.record(run, [COLD], rate=cold_start(run, cpus))
     except (TimeoutError, RuntimeError, OSError) as failure:
@@ -207,6 +208,7 @@ def _measure(run: PeerRun, names: list[str], seconds: float, cpus: int, board: _
                 run.version, run.python_version = said["version"], said["python"]
             elif "begins" in said:
                 begun = said["begins"]
+                board.begin(run, begun)
             elif "ends" in said:
                 begun = None
                 left.remove(said["ends"])
@@ -233,9 +235,20 @@ def _wait_a_while(process: subprocess.Popen[str]) -> None:
 class _Board:
     """What is known so far."""
 
-    def __init__(self, runs: list[PeerRun], names: list[str], progress: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        runs: list[PeerRun],
+        names: list[str],
+        progress: Callable[[str], None],
+        watch: Callable[[Outcomes, str], None],
+    ) -> None:
         self.outcomes: Outcomes = {name: {run.name: Outcome() for run in runs} for name in names}
+        self.round = ""
         self._progress = progress
+        self._watch = watch
+
+    def begin(self, run: PeerRun, name: str) -> None:
+        self._watch(self.outcomes, f"{CASES[name].title}: {run.name}, {self.round}")
 
     def left_for(self, run: PeerRun) -> list[str]:
         """The cases that have not failed and are not out of the question."""
@@ -256,6 +269,7 @@ class _Board:
         else:
             said = f"failed: {error}" if error else f"not applicable: {absent}"
         self._progress(f"{run.name}: {', '.join(names)}: {said}")
+        self._watch(self.outcomes, "")
 
 
 def conduct(
@@ -265,13 +279,16 @@ def conduct(
     rounds: int,
     seconds: float,
     cpus: int,
-    progress: Callable[[str], None],
+    progress: Callable[[str], None] = lambda line: None,
+    watch: Callable[[Outcomes, str], None] = lambda outcomes, now: None,
 ) -> Outcomes:
     """Measure the cases ``names`` in all ``runs``, in turn, ``rounds`` times.
 
     A case that failed in a peer is not tried there again; a peer that is not installed is marked as skipped in its run.
+    ``progress`` gets a line for each step, ``watch`` what is known so far and what is measured now, "" between two.
     """
-    board = _Board(runs, names, progress)
+    board = _Board(runs, names, progress, watch)
+    watch(board.outcomes, "looking which peers are installed")
     for run in runs:
         if not installed(run):
             run.skipped = "not installed"
@@ -280,7 +297,9 @@ def conduct(
         for run in runs:
             if run.skipped:
                 continue
-            progress(f"--- round {index + 1} of {rounds}: {run.name}")
+            board.round = f"round {index + 1} of {rounds}"
+            progress(f"--- {board.round}: {run.name}")
+            watch(board.outcomes, f"{run.name} starts, {board.round}")
             left = board.left_for(run)
             if COLD in left:
                 left.remove(COLD)

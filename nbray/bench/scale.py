@@ -27,7 +27,7 @@ import psutil
 
 import nbray
 from nbray import _runtime
-from nbray.bench.__main__ import machine
+from nbray.bench.facts import machine
 
 #: Tasks under way at a time while a million of them run.
 WINDOW = 10_000

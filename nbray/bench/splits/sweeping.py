@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, TypeAlias
 
 import nbray
+from nbray.bench.facts import usable_cpus
 from nbray.bench.splits import limits, values
 from nbray.bench.splits.result import Row, Run, Sweep
 from nbray.bench.splits.runs import run_once
@@ -104,8 +104,7 @@ def planned(
     rows = [Row(setting, number) for number in (workers or [cpus]) for setting in settings]
     if len(rows) > MOST_ROWS:
         raise ValueError(f"{len(rows):,} combinations are too many; {MOST_ROWS} are the most")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0
-    return Sweep(list(over), workers is not None, rows, rounds, cores=cores)
+    return Sweep(list(over), workers is not None, rows, rounds, cores=usable_cpus())
 
 
 def sweep(
