@@ -13,6 +13,7 @@ from nbray._context import Context
 from nbray._generator import ObjectRefGenerator
 from nbray._object_ref import ObjectRef
 from nbray._options import capacities, environment_variables, unknown
+from nbray.core.explaining import Explanation
 from nbray.events import Feed
 from nbray.exceptions import RaySystemError
 from nbray.executor import gpus
@@ -179,6 +180,32 @@ def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
     if not isinstance(actor, ActorHandle):
         raise ValueError(f"kill() takes an actor handle, not {_brief(actor)}")
     _runtime.current().kill(actor._nbray_actor, no_restart)
+
+
+def explain(refs: ObjectRef[Any] | ObjectRefGenerator[Any] | Sequence[Any]) -> Explanation:
+    """Why refs are not ready: which call is awaited and what it does, which resource is missing and who holds it, a deadlock.
+
+    It asks the scheduler and the processes on the way, which takes a second at most. ``get`` and ``wait`` tell the same by
+    themselves after ten seconds without progress.
+
+    Args:
+        refs: a ref, a generator (its next item), or a list of them.
+
+    Raises:
+        TypeError: it is none of these.
+
+    Example:
+        >>> print(nbray.explain(ref))
+        train (on pid 4711, waits in get for 12 s) -> load (running on pid 4712 for 12 s)
+    """
+    waitables: list[Any] = list(refs) if isinstance(refs, list | tuple) else [refs]
+    for each in waitables:
+        if type(each) not in _WAITABLE:
+            raise TypeError(
+                f"explain() takes an ObjectRef, a generator or a list of them, not {_brief(each)}"
+            )
+    entries = [each._next if type(each) is ObjectRefGenerator else each for each in waitables]
+    return _runtime.current_for(entries).owner.inquiry.explain(entries)
 
 
 def cancel(

@@ -19,6 +19,7 @@ NbrayError
 │   │   └── OutOfDiskError
 │   ├── PendingCallsLimitExceeded
 │   ├── ActorAlreadyExistsError     (ValueError)
+│   ├── ProcessLimitExceeded        a task needs a process more than there may be, and all there are wait
 │   ├── TaskUnschedulableError, ActorUnschedulableError
 │   ├── RuntimeEnvSetupError
 │   ├── SerializationError          (TypeError) a value cannot be pickled or unpickled
@@ -243,6 +244,13 @@ class OutOfDiskError(ObjectStoreFullError):
 
 class PendingCallsLimitExceeded(RayError):
     """An actor with ``max_pending_calls`` already has that many."""
+
+
+class ProcessLimitExceeded(RayError):
+    """A task needs a process, its node runs as many as it may (``NBRAY_MAX_PROCESSES``), and all of them wait for something.
+
+    The text says what each waits for.
+    """
 
 
 class ActorAlreadyExistsError(RayError, ValueError):

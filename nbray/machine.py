@@ -26,6 +26,19 @@ def cpu_count() -> int:
     return cpus
 
 
+def process_limit(root: str = "") -> int | None:
+    """Processes and threads that the cgroups of this process may have together; None: no end."""
+    paths = _paths(root)
+    found = [
+        _number(f"{root}/sys/fs/cgroup{where}{path}/pids.max")
+        for where, path in [
+            *[("", path) for path in _upwards(paths[""])],
+            *[("/pids", path) for path in _upwards(paths["pids"])],
+        ]
+    ]
+    return min([limit for limit in found if limit is not None], default=None)
+
+
 class Memory(NamedTuple):
     """Bytes of memory. Page cache that the kernel can take back at once is not used."""
 
@@ -77,9 +90,9 @@ class MemoryFigures:
         return Memory(0, total)
 
 
-def _groups(root: str) -> list[_Cgroup]:
-    """The cgroups of this process and those above it. In a container they may be mounted at the top."""
-    paths = {"": "/", "memory": "/"}
+def _paths(root: str) -> dict[str, str]:
+    """The cgroup of this process by controller, "" for v2."""
+    paths = {"": "/", "memory": "/", "pids": "/"}
     try:
         with open(f"{root}/proc/self/cgroup") as file:
             for line in file:
@@ -88,6 +101,12 @@ def _groups(root: str) -> list[_Cgroup]:
                     paths[controller] = path
     except (OSError, ValueError):
         pass
+    return paths
+
+
+def _groups(root: str) -> list[_Cgroup]:
+    """The cgroups of this process and those above it. In a container they may be mounted at the top."""
+    paths = _paths(root)
     groups = []
     for path in _upwards(paths[""]):
         at = f"{root}/sys/fs/cgroup{path}"

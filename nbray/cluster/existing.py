@@ -103,7 +103,7 @@ async def _attach(pool: Pool, cluster: Any, driver: Address, on_lost: Callable[[
         )
     address = str(client.scheduler.address)
     client.on_lost = lambda: on_lost(f"the connection to the scheduler at {address} is lost")
-    pool.uplink = DaskUplink(client, driver.process, pool.deliver)
+    pool.uplink = DaskUplink(client, driver.process, pool.deliver, _scales(cluster))
     pool.scheduler_address = address
 
 
@@ -138,6 +138,13 @@ def _whereabouts(cluster: Any) -> tuple[str, Any]:
     if scheduler is None:
         raise TypeError(f"neither an address nor a Dask client or cluster: {cluster!r}")
     return scheduler.address, security
+
+
+def _scales(cluster: Any) -> bool:
+    """Whether a Dask cluster that is here scales by itself. With an address it shows when its scaling asks the scheduler."""
+    if isinstance(cluster, str):
+        return False
+    return getattr(getattr(cluster, "cluster", None) or cluster, "_adaptive", None) is not None
 
 
 async def _begin(client: Any, proposed: bytes) -> bytes:

@@ -259,6 +259,13 @@ class ActorDirectory:
             record.streak = 0
 
     # --- views -----------------------------------------------------------------------------------------------------
+    def class_of(self, actor: ActorId) -> str:
+        """The name of its class, and its own if it has one."""
+        record = self._actors.get(actor)
+        if record is None:
+            return ""
+        return f"{record.class_name} {record.name!r}" if record.name else record.class_name
+
     def creation_of(self, actor: ActorId) -> bytes:
         """What an executor needs to become the actor; b"" if it has died meanwhile."""
         record = self._actors.get(actor)

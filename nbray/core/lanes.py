@@ -235,6 +235,19 @@ class Lanes:
         pool.ready.clear()
         return calls
 
+    def full(self, spec: Spec) -> Call | None:
+        """No process can be had for one more lane of that shape, and all there are wait: answers the call that ends for it."""
+        pool = self.pool(spec)
+        pool.wanted = 0
+        call = pool.ready.head()
+        if call is not None and all(lane.blocked for lane in pool.lanes):
+            pool.ready.take()
+        else:
+            call = None
+        if pool.ready:
+            self._demand(pool)
+        return call
+
     # -- lanes -----------------------------------------------------------------------------------------------------
 
     def granted(self, lease: int, spec: Spec, peer: Any, now: float) -> Lane:

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from nbray.core.ids import ActorId, LeaseId, NodeId, ProcessId
 from nbray.core.messages import RESOURCE_UNIT, Spec
 
 Resources: TypeAlias = "tuple[tuple[str, int], ...]"
 
+NO_LIMIT = 1 << 30
+#: Of so many kinds of nodes that are gone it is known what they had.
+_KINDS = 64
+
 
 class Node:
     """
     Attributes:
         gpus: what is free of each GPU, by index. A share lies on one of them; whole ones are had alone.
+        lanes: how many of its leases are lanes. most: how many may be, whatever they hold.
     """
 
-    __slots__ = ("address", "free", "gpus", "id", "labels", "leases", "totals")
+    __slots__ = ("address", "free", "gpus", "id", "labels", "lanes", "leases", "most", "totals")
 
     def __init__(
-        self, id: NodeId, totals: Mapping[str, int], labels: Mapping[str, str], address: Any
+        self,
+        id: NodeId,
+        totals: Mapping[str, int],
+        labels: Mapping[str, str],
+        address: Any,
+        most: int = NO_LIMIT,
     ) -> None:
         self.id = id
         self.totals = dict(totals)
@@ -30,6 +40,13 @@ class Node:
         self.labels = dict(labels)
         self.address = address
         self.leases: set[LeaseId] = set()
+        self.lanes = 0
+        self.most = most
+
+    @property
+    def full(self) -> bool:
+        """It takes no lane more, whatever is free."""
+        return self.lanes >= self.most
 
     def fits(self, asks: Resources) -> bool:
         free = self.free
@@ -58,17 +75,30 @@ class Node:
         return min(shares, default=0.0)
 
 
+class Block(NamedTuple):
+    """What a task that lends does, by the names of functions, and whether only other tasks of its own can end its wait."""
+
+    name: str
+    awaits: tuple[str, ...]
+    certain: bool
+
+
+NO_BLOCK = Block("", (), False)
+
+
 class Lease:
     """``parent`` is the lease under which the task that asked for it runs; ``job`` the driver whose work it is in the end.
 
     Attributes:
         gpus: indices of the node's GPUs that it may use, from its beginning to its end. share: units that it has of each.
         lent: its task blocks, and others may use its CPUs. What else it holds is in use all the same: a GPU's memory, say.
+        block: what it does and waits for meanwhile.
+        address: of its executor, once it is granted.
     """
 
     __slots__ = (
-        "actor", "children", "depth", "epoch", "gpus", "granted", "holds", "id", "job", "lent", "node", "owner", "parent",
-        "process", "share", "spec",
+        "actor", "address", "block", "children", "depth", "epoch", "gpus", "granted", "holds", "id", "job", "lent", "node",
+        "owner", "parent", "process", "share", "spec",
     )  # fmt: skip
 
     def __init__(
@@ -95,6 +125,8 @@ class Lease:
         self.epoch = 0
         self.granted = False
         self.lent = False
+        self.block = NO_BLOCK
+        self.address: tuple[Any, ...] | None = None
         self.children = 0  # leases whose parent this is
         self.process: ProcessId | None = None
 
@@ -113,17 +145,42 @@ class Ledger:
         self.active: Counter[ProcessId] = Counter()  # leases that hold something and have not lent it, by job
         # What can be asked back: granted lanes that are not lent, by holder and spec.
         self.holders: dict[tuple[ProcessId, Spec], set[LeaseId]] = {}
+        self.full = 0  # nodes that take no lane more
+        self._gone: dict[tuple[tuple[str, int], ...], None] = {}  # what nodes had that are gone
 
     def feasible(self, asks: Resources) -> bool:
         return any(node.could_fit(asks) for node in self.nodes.values())
 
-    def choose(self, asks: Resources, barred: NodeId | None) -> Node | None:
-        """The node with the most room for it; a node with GPUs last if none is asked for."""
+    def was_feasible(self, asks: Resources) -> bool:
+        """A node that is gone could hold it; such a one may come again."""
+        return any(
+            all(totals.get(name, 0) >= units for name, units in asks if units)
+            for totals in map(dict, self._gone)
+        )
+
+    def add(self, node: Node) -> None:
+        self.nodes[node.id] = node
+        self.full += node.full
+
+    def remove(self, node: Node) -> None:
+        """It has no lease any more."""
+        del self.nodes[node.id]
+        self.full -= node.full
+        self._gone[tuple(sorted(node.totals.items()))] = None
+        if len(self._gone) > _KINDS:
+            del self._gone[next(iter(self._gone))]
+
+    def choose(self, asks: Resources, barred: NodeId | None, lane: bool = True) -> Node | None:
+        """The node with the most room for it; a node with GPUs last if none is asked for.
+
+        Args:
+            lane: it is a lane, of which a node takes only so many.
+        """
         gpu = any(name == "GPU" and units for name, units in asks)
         best: Node | None = None
         best_score: tuple[bool, float, int] | None = None
         for node in self.nodes.values():
-            if node.id == barred or not node.fits(asks):
+            if node.id == barred or (lane and node.full) or not node.fits(asks):
                 continue
             score = (not gpu and node.totals.get("GPU", 0) > 0, -node.room_after(asks), len(node.leases))
             if best_score is None or score < best_score:
@@ -133,6 +190,7 @@ class Ledger:
     def open(self, lease: Lease) -> None:
         self.leases[lease.id] = lease
         lease.node.leases.add(lease.id)
+        self._count(lease, 1)
         parent = self.parent_of(lease)
         if parent is not None:
             parent.children += 1
@@ -147,12 +205,20 @@ class Ledger:
         self._use_gpus(lease, -lease.share)
         del self.leases[lease.id]
         lease.node.leases.discard(lease.id)
+        self._count(lease, -1)
         parent = self.parent_of(lease)
         if parent is not None:
             parent.children -= 1
 
     def parent_of(self, lease: Lease) -> Lease | None:
         return self.leases.get(lease.parent) if lease.parent is not None else None
+
+    def _count(self, lease: Lease, n: int) -> None:
+        if lease.actor is None:
+            node = lease.node
+            self.full -= node.full
+            node.lanes += n
+            self.full += node.full
 
     def lend(self, lease: Lease) -> None:
         """Others may have its CPUs."""
@@ -219,7 +285,9 @@ class Ledger:
                 holders.setdefault((lease.owner, lease.spec), set()).add(lease.id)
         assert self.active == +active
         assert self.holders == holders
+        assert self.full == sum(node.full for node in self.nodes.values())
         for node in self.nodes.values():
+            assert node.lanes == sum(self.leases[id_].actor is None for id_ in node.leases) <= node.most
             held = add_up(dict(self.leases[id_].has) for id_ in node.leases)
             for name in {*node.totals, *node.free, *held}:
                 assert node.free.get(name, 0) == node.totals.get(name, 0) - held.get(name, 0), (name, node.id)
@@ -248,10 +316,11 @@ def add_up(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 def readable(resources: Iterable[tuple[str, int]]) -> str:
     """``{CPU: 2, GPU: 0.5}`` for an error's text."""
     return (
-        "{" + ", ".join(f"{name}: {_amount(name, units)}" for name, units in sorted(resources) if units) + "}"
+        "{" + ", ".join(f"{name}: {amount(name, units)}" for name, units in sorted(resources) if units) + "}"
     )
 
 
-def _amount(name: str, units: int) -> str:
-    amount = units / RESOURCE_UNIT
-    return f"{amount / (1 << 30):.3g} GiB" if name == "memory" else f"{amount:g}"
+def amount(name: str, units: int) -> str:
+    """``0.5``, or of memory ``1.5 GiB``."""
+    whole = units / RESOURCE_UNIT
+    return f"{whole / (1 << 30):.3g} GiB" if name == "memory" else f"{whole:g}"

@@ -42,6 +42,8 @@ COPIED = 19       # object id, node id, serve address: that node made itself a c
 CLAIM = 22        # [(object id, giver), ...]: what that process passed on to the sender has come (to the objects' owner)
 SETTLE = 23       # giver: it is dead; tell me once you have read all that it sent you
 SETTLED = 24      # giver: it is so, and I claimed what had come
+INQUIRE = 25      # request number, [object id, ...]: what do you do, and how do these of your objects stand?
+ACTIVITY = 26     # request number, what it does (an Activity of core/explaining.py, or None), [a Standing of each, ...]
 CANCEL_OBJECT = 20  # object id, force, recursive: cancel the call that makes it (to the object's owner)
 ITEM = 30         # sequence, index, value: the generator of that call has yielded it
 TAKEN = 31        # sequence, n: the caller has taken n items so far
@@ -66,15 +68,19 @@ LEAVING = 49      # reason: this process ends itself on purpose (exit_actor), it
 #                                        priority: the highest of the calls that wait for them
 # ("give", lease id)                     the owner is done with the lease
 # ("abandon", lease id)                  so it is, and its executor does not react any more: it is killed
-# ("lend", lease id) / ("unlend", lease id)   the lane's task blocks / goes on: its resources are others' meanwhile
+# ("lend", lease id, name, awaits, certain)  the lane's task blocks: its resources are others' meanwhile. name: of its function;
+#                                        awaits: names of the calls that it waits for; certain: nothing but these can end it
+# ("unlend", lease id)                   it goes on
 # ("actor_new", actor id, spec, creation, options)    options: dict, see core/directory.py
 # ("actor_kill", actor id, no_restart) / ("actor_drop", actor id) / ("actor_watch", actor id)
 # ("actor_claim", request, actor id, name, namespace, handle bytes)   answered with ("named", ...): who has the name now
 # ("actor_named", request, name, namespace)           answered with ("named", request, actor id or None, handle bytes or None)
 # ("resources", request)                 answered with ("resources", request, ((node, totals, free, labels, address), ...))
+# ("supply", request)                    answered with ("supply", request, nodes, leases, actors without a place): the fields of
+#                                        a Supply of core/explaining.py
 # ("actors", request)                    answered with ("actors", request, ((id, class, name, namespace, state, epoch, owner,
 #                                        address, reason), ...))
-# ("hello",)                             a driver is there
+# ("hello", grows)                       a driver is there; grows: it knows that the cluster scales by itself
 # ("watch_process", process id)                       answered with ("processes_gone", [id]) once it is gone
 #
 # --- placement -> owner --------------------------------------------------------------------------------------------
@@ -82,6 +88,8 @@ LEAVING = 49      # reason: this process ends itself on purpose (exit_actor), it
 # ("reclaim", n)                         somebody waits: give back up to n idle leases now, busy ones when they fall idle;
 #                                        absolute, 0: nobody waits any more
 # ("infeasible", spec, text)             no node can ever hold it
+# ("unmet", spec, actor id or None, text)     to the driver: no node can hold it, and it waits for the cluster to grow
+# ("full", spec, text)                   no process can be had for one more lane, and all there are wait: the next call fails
 # ("lost", lease id, reason)             reason: see Loss
 # ("actor", actor id, state, epoch, address or None, reason or None)   state: pending, alive, restarting, dead
 # ("processes_gone", [process id, ...])

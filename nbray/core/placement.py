@@ -13,6 +13,8 @@ Who is served first:
 A large shape does not starve behind small ones: passed over more than ``PATIENCE`` times, it gets a node reserved, and what
 is free there waits for it. Claims pass a reservation (the task that must end first may be their parent).
 
+A node takes only so many lanes, however few CPUs they hold while their tasks wait: see ``impasse``.
+
 Only ``unlend`` may oversubscribe a node: a task goes on when its value is there, whether or not its slot was taken meanwhile.
 """
 
@@ -23,7 +25,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from nbray.core.ids import ActorId, LeaseId, NodeId, ProcessId
-from nbray.core.ledger import Lease, Ledger, Node, add_up, readable
+from nbray.core.impasse import LOOK, Impasse
+from nbray.core.ledger import NO_BLOCK, NO_LIMIT, Block, Lease, Ledger, Node, Resources, add_up, readable
 from nbray.core.messages import Loss, Message, Spec
 from nbray.core.reclaim import Reclaim
 from nbray.core.waiting import Shape, ShapeKey, WaitingList, Want
@@ -32,6 +35,8 @@ PATIENCE = 4  # placements of others that a waiting shape lets pass
 ATTEMPTS = 3  # placements of one want that may fail in a row before its owner is told
 #: A signal while an executor starts may be somebody's kill -9, which says nothing about the next attempt.
 SIGNALLED = 0.1
+#: Seconds for which a request that no node can meet waits for a sign that the cluster can grow.
+GROWTH = 0.8
 
 
 class Place(NamedTuple):
@@ -70,18 +75,30 @@ class ActorLost(NamedTuple):
     loss: Loss
 
 
-Effect: TypeAlias = "Place | End | Tell | ActorLost"
+class Recheck(NamedTuple):
+    """Call ``recheck(event)`` in that many seconds."""
+
+    seconds: float
+    event: tuple[Any, ...]
+
+
+Effect: TypeAlias = "Place | End | Tell | ActorLost | Recheck"
 
 
 class Placement:
     """The machine. Feed it events, then ``drain()`` the effects.
 
     Args:
-        fixed: the pool cannot grow, so what no node can ever hold is refused at once instead of waiting for such a node.
+        fixed: the pool cannot grow, so what no node can ever hold is refused at once. Else it is refused after ``GROWTH``
+            seconds, unless the cluster grows: then it waits, and the driver whose work it is is told once.
+
+    Attributes:
+        grows: the cluster is said to grow by itself as it is needed.
     """
 
     def __init__(self, fixed: bool = False) -> None:
         self.fixed = fixed
+        self.grows = False
         self.ledger = Ledger()
         self._waiting = WaitingList()
         self._wants: dict[tuple[ProcessId, Spec], Want] = {}
@@ -89,6 +106,9 @@ class Placement:
         self._actor_leases: dict[ActorId, LeaseId] = {}
         self._origin: dict[ProcessId, tuple[ProcessId, int]] = {}  # job and depth of what an executor submits
         self._reclaim = Reclaim(self.ledger, self._waiting, self._has_backlog)
+        self._impasse = Impasse(self.ledger, self._waiting)
+        self._looking = False  # at an impasse, in a while
+        self._unmet: set[tuple[ProcessId, ShapeKey]] = set()  # of which the driver was told
         self._reservation: tuple[NodeId, ShapeKey] | None = None
         self._effects: list[Effect] = []
         self._last_lease = 0
@@ -96,6 +116,8 @@ class Placement:
     def drain(self) -> list[Effect]:
         """Place what can be placed; the effects since the last call, in the order in which they are to happen."""
         self._pump()
+        if self.ledger.full and not self._looking:
+            self._look()
         self._effects += [Tell(owner, ("reclaim", n)) for owner, n in self._reclaim.news()]
         effects, self._effects = self._effects, []
         return effects
@@ -107,11 +129,13 @@ class Placement:
         totals: Mapping[str, int],
         labels: Mapping[str, str] | None = None,
         address: Any = None,
+        most: int = NO_LIMIT,
     ) -> None:
-        """A node is there. ``totals`` in ``RESOURCE_UNIT`` units."""
+        """A node is there. ``totals`` in ``RESOURCE_UNIT`` units; ``most`` lanes at a time."""
         if id in self.ledger.nodes:
             self.remove_node(id, "its agent started anew")
-        self.ledger.nodes[id] = Node(id, totals, labels or {}, address)
+        self.ledger.add(Node(id, totals, labels or {}, address, most))
+        self._impasse.moves += 1
         self._waiting.unblock()
 
     def remove_node(self, id: NodeId, text: str) -> None:
@@ -122,13 +146,16 @@ class Placement:
         loss: Loss = ("node", text, 0, 0, "")
         for lease in sorted(node.leases):
             self._lose(self.ledger.leases[lease], loss, charge=False)
-        del self.ledger.nodes[id]
+        self.ledger.remove(node)
+        self._impasse.moves += 1
         if self._reservation is not None and self._reservation[0] == id:
             self._cancel_reservation()
-        if self.fixed:
-            for want in self._waiting.all():
-                if not self.ledger.feasible(want.asks):
+        for want in self._waiting.all():
+            if not self.ledger.feasible(want.asks):
+                if self.fixed:
                     self._refuse(want)
+                else:
+                    self._effects.append(Recheck(GROWTH, ("unmet", want)))
 
     # --- owners ----------------------------------------------------------------------------------------------------
     def want(
@@ -159,8 +186,8 @@ class Placement:
     def want_actor(self, owner: ProcessId, actor: ActorId, epoch: int, asks: Spec, holds: Spec) -> None:
         """A place for an actor's incarnation. ``asks`` must be free on the node, ``holds`` is what it keeps."""
         self.end_actor(actor)
-        want = self._actors[actor] = Want(owner, holds, asks[0])
-        want.actor, want.epoch, want.wanted = actor, epoch, 1
+        want = self._actors[actor] = Want(owner, holds, asks[0], actor)
+        want.epoch, want.wanted = epoch, 1
         want.parent, want.job, want.depth = self._origin_of(owner, None)
         self._enqueue(want)
 
@@ -180,12 +207,14 @@ class Placement:
         if held is not None and held.owner == owner and held.actor is None and held.granted:
             self._end(held, kill=kill)
 
-    def lend(self, process: ProcessId, lease: LeaseId) -> None:
+    def lend(self, process: ProcessId, lease: LeaseId, block: Block | None = None) -> None:
         """The lane's task blocks: others may use its CPUs, its own children first. Actors never lend."""
         held = self.ledger.leases.get(lease)
         if held is None or held.lent or held.actor is not None or process not in (held.process, held.owner):
             return
         self.ledger.lend(held)
+        held.block = block or NO_BLOCK
+        self._impasse.moves += 1
         self._waiting.unblock()
         self._claims(held)
 
@@ -195,6 +224,8 @@ class Placement:
         if held is None or not held.lent or process not in (held.process, held.owner):
             return
         self.ledger.unlend(held)
+        held.block = NO_BLOCK
+        self._impasse.moves += 1
         self._claims(held)
 
     def process_gone(self, process: ProcessId) -> None:
@@ -208,6 +239,7 @@ class Placement:
                 self._end(lease, kill=True)
         self._origin.pop(process, None)
         self._reclaim.forget(process)
+        self._unmet = {told for told in self._unmet if told[0] != process}
 
     # --- the nodes' answers ------------------------------------------------------------------------------------------
     def granted(self, lease: LeaseId, address: tuple[Any, ...]) -> None:
@@ -217,6 +249,8 @@ class Placement:
             return
         held.granted = True
         held.process = ProcessId(address[0])
+        held.address = address
+        self._impasse.moves += 1
         self._origin[held.process] = (held.job, held.depth + 1)
         want = self._actors[held.actor] if held.actor is not None else self._wants[held.owner, held.spec]
         want.placing -= 1
@@ -233,11 +267,60 @@ class Placement:
         if held is not None:
             self._lose(held, loss, charge=True)
 
+    # --- what waits for long ---------------------------------------------------------------------------------------
+    def recheck(self, event: tuple[Any, ...]) -> None:
+        """The time of a ``Recheck`` is over."""
+        what, *fields = event
+        if what == "unmet":
+            self._still_unmet(*fields)
+        else:
+            self._still_kept_out(*fields)
+
+    def _look(self) -> None:
+        kept_out = self._impasse.kept_out()
+        if kept_out is not None:
+            self._looking = True
+            self._effects.append(Recheck(LOOK, ("impasse", self._impasse.moves, LOOK)))
+
+    def _still_kept_out(self, moves: int, seconds: float) -> None:
+        self._looking = False
+        kept_out = self._impasse.kept_out()
+        if kept_out is None or moves != self._impasse.moves:
+            return
+        want, grace = kept_out
+        if seconds < grace:
+            self._looking = True
+            self._effects.append(Recheck(LOOK, ("impasse", moves, seconds + LOOK)))
+        else:
+            text = self._impasse.text(want)
+            want.wanted = want.placing
+            self._met(want)
+            self._effects.append(Tell(want.owner, ("full", want.spec, text)))
+
+    def _still_unmet(self, want: Want) -> None:
+        if not want.unmet or self.ledger.feasible(want.asks):
+            return
+        hopeful = self.grows or not self.ledger.nodes or self.ledger.was_feasible(want.asks)
+        if not hopeful:
+            self._refuse(want)
+        elif (want.job, want.shape) not in self._unmet:
+            self._unmet.add((want.job, want.shape))
+            text = f"asked for {readable(want.asks)}, and no node has that: {self._what_there_is()}"
+            self._effects.append(Tell(want.job, ("unmet", want.spec, want.actor, text)))
+
+    def _what_there_is(self) -> str:
+        nodes = sorted({readable(node.totals.items()) for node in self.ledger.nodes.values()})
+        return "the pool's nodes have " + ", ".join(nodes) if nodes else "the pool has no node"
+
     # --- views -----------------------------------------------------------------------------------------------------
     def lease_of(self, actor: ActorId) -> Lease | None:
         """The lease of the actor's present incarnation."""
         lease = self._actor_leases.get(actor)
         return self.ledger.leases[lease] if lease is not None else None
+
+    def actors_waiting(self) -> tuple[tuple[ActorId, Resources], ...]:
+        """The actors that have no place, and what must be free for them."""
+        return tuple((actor, want.asks) for actor, want in self._actors.items() if want.unmet)
 
     def demand(self) -> dict[str, int]:
         """What waits, in units, for a cluster that can grow."""
@@ -266,7 +349,7 @@ class Placement:
                 assert leases[want.parent].lent
                 assert not leases[want.parent].children
             if shape.blocked:
-                assert self.ledger.choose(shape.asks, self._barred(shape)) is None
+                assert self.ledger.choose(shape.asks, self._barred(shape), shape.lane) is None
 
     # --- the queue -------------------------------------------------------------------------------------------------
     def _origin_of(self, owner: ProcessId, parent: LeaseId | None) -> tuple[LeaseId | None, ProcessId, int]:
@@ -276,9 +359,11 @@ class Placement:
         return None, *self._origin.get(owner, (owner, 0))
 
     def _enqueue(self, want: Want) -> None:
-        if self.fixed and self.ledger.nodes and not self.ledger.feasible(want.asks):
-            self._refuse(want)
-            return
+        if not self.ledger.feasible(want.asks):
+            if self.fixed and self.ledger.nodes:
+                self._refuse(want)
+                return
+            self._effects.append(Recheck(GROWTH, ("unmet", want)))
         if want.parent is not None and want.parent not in self.ledger.leases:
             want.parent = None
         self._waiting.add(want)
@@ -317,7 +402,7 @@ class Placement:
                 return
             _, want, claim = best
             shape = self._waiting.shapes[want.shape]
-            node = self.ledger.choose(want.asks, None if claim else self._barred(shape))
+            node = self.ledger.choose(want.asks, None if claim else self._barred(shape), shape.lane)
             if node is None:
                 shape.blocked = True
             else:
@@ -334,14 +419,14 @@ class Placement:
             return min(
                 ((rank[want.job], -want.priority, -want.depth, want.ticket), want, False) for want in heads
             )
-        del self._waiting.shapes[shape.asks, shape.holds]
-        if self._reservation is not None and self._reservation[1] == (shape.asks, shape.holds):
+        del self._waiting.shapes[shape.key]
+        if self._reservation is not None and self._reservation[1] == shape.key:
             self._cancel_reservation()
         return None
 
     def _barred(self, shape: Shape) -> NodeId | None:
         """The node that is reserved for another shape. What holds nothing takes nothing away from it."""
-        if self._reservation is None or self._reservation[1] == (shape.asks, shape.holds) or not shape.holds:
+        if self._reservation is None or self._reservation[1] == shape.key or not shape.holds:
             return None
         return self._reservation[0]
 
@@ -367,6 +452,8 @@ class Placement:
             self._cancel_reservation()
         elif lease.holds and not claim:
             self._passed_by(shape)
+        if self._reservation is not None and self._reservation[0] == node.id and node.full:
+            self._cancel_reservation()  # it may be for a lane, which this node does not take now
         self._effects.append(
             Place(lease.id, node.id, lease.spec, lease.owner, lease.actor, lease.epoch, lease.gpus)
         )
@@ -377,10 +464,14 @@ class Placement:
                 continue
             shape.passed += 1
             if shape.passed > PATIENCE and self._reservation is None:
-                fitting = [node for node in self.ledger.nodes.values() if node.could_fit(shape.asks)]
+                fitting = [
+                    node
+                    for node in self.ledger.nodes.values()
+                    if node.could_fit(shape.asks) and not (shape.lane and node.full)
+                ]
                 if fitting:
                     node = max(fitting, key=lambda node: node.room_after(shape.asks))
-                    self._reservation = (node.id, (shape.asks, shape.holds))
+                    self._reservation = (node.id, shape.key)
 
     def _cancel_reservation(self) -> None:
         self._reservation = None
@@ -389,6 +480,7 @@ class Placement:
     # --- ends ------------------------------------------------------------------------------------------------------
     def _end(self, lease: Lease, kill: bool) -> None:
         self.ledger.close(lease)
+        self._impasse.moves += 1
         self._waiting.orphan(lease.id)
         if lease.actor is not None:
             self._actor_leases.pop(lease.actor, None)
@@ -422,9 +514,7 @@ class Placement:
 
     def _refuse(self, want: Want, text: str = "") -> None:
         if not text:
-            nodes = sorted({readable(node.totals.items()) for node in self.ledger.nodes.values()})
-            there = "the pool's nodes have " + ", ".join(nodes) if nodes else "the pool has no node"
-            text = f"asked for {readable(want.asks)}, which no node can ever hold: {there}"
+            text = f"asked for {readable(want.asks)}, which no node can ever hold: {self._what_there_is()}"
         want.wanted = want.placing
         self._met(want)
         if want.actor is not None:

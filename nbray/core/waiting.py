@@ -13,7 +13,8 @@ from nbray.core.ids import ActorId, LeaseId, ProcessId
 from nbray.core.ledger import Resources
 from nbray.core.messages import Spec
 
-ShapeKey: TypeAlias = "tuple[Resources, Resources]"
+#: What must be free, what is then held, and whether it is a lane: of those a node takes only so many.
+ShapeKey: TypeAlias = "tuple[Resources, Resources, bool]"
 
 
 class Want:
@@ -24,11 +25,15 @@ class Want:
         "wanted", "priority",
     )  # fmt: skip
 
-    def __init__(self, owner: ProcessId, spec: Spec, asks: Resources) -> None:
+    def __init__(self, owner: ProcessId, spec: Spec, asks: Resources, actor: ActorId | None = None) -> None:
         self.owner = owner
         self.spec = spec
         self.asks: Resources = tuple((name, units) for name, units in asks if units)
-        self.shape: ShapeKey = (self.asks, tuple((name, units) for name, units in spec[0] if units))
+        self.shape: ShapeKey = (
+            self.asks,
+            tuple((name, units) for name, units in spec[0] if units),
+            actor is None,
+        )
         self.wanted = 0  # not yet granted ...
         self.placing = 0  # ... and of those, on their way
         self.parent: LeaseId | None = None
@@ -37,7 +42,7 @@ class Want:
         self.priority = 0
         self.ticket = 0
         self.failures = 0.0
-        self.actor: ActorId | None = None
+        self.actor = actor
         self.epoch = 0
 
     @property
@@ -48,10 +53,11 @@ class Want:
 class Shape:
     """Everybody who waits for the same resources. An entry of a heap whose ticket is not its want's any more is stale."""
 
-    __slots__ = ("asks", "blocked", "claims", "holds", "jobs", "passed")
+    __slots__ = ("asks", "blocked", "claims", "holds", "jobs", "key", "lane", "passed")
 
     def __init__(self, key: ShapeKey) -> None:
-        self.asks, self.holds = key
+        self.key = key
+        self.asks, self.holds, self.lane = key
         self.blocked = False  # no node has room; until one gains some, nobody here needs a look
         self.passed = 0  # placements of other shapes since this one was first blocked
         self.claims: dict[Want, None] = {}  # children of blocked tasks, see placement; the newest last

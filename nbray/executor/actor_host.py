@@ -140,6 +140,7 @@ class AsyncHost:
         assert peer is not None
         executor.enter(current)
         started, begun = time.time(), time.perf_counter_ns()
+        current.started = started
         keep: list[Any] = []
         try:
             function = runner.find(connection.context, method)

@@ -162,6 +162,11 @@ class Cancelling:
         self.cancel(call, force, recursive)
         return True
 
+    def under_way(self) -> list[Current]:
+        """The calls that run here."""
+        main, elsewhere = self._current, list(self.elsewhere.values())
+        return elsewhere if main is None else [main, *elsewhere]
+
     def runs(self, call: Current) -> bool:
         """Whether the main thread is still in it."""
         return self._current is call

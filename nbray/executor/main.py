@@ -11,11 +11,12 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
+from nbray.core.explaining import Activity, Ref, Running
 from nbray.core.ids import Address, new_process_id
 from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Entry
@@ -91,6 +92,7 @@ class Executor:
         owner.cause = self._cause
         owner.peers.caller = self._caller
         owner.current_lease = lambda: self.lease
+        owner.inquiry.activity = self._activity
         owner.console.output = self.upstream.pass_on
         owner.peers.handlers.update(
             {
@@ -245,18 +247,23 @@ class Executor:
 
     # -- blocking in user code ------------------------------------------------------------------------------------------
 
-    def _blocked(self) -> None:
+    def _blocked(self, awaited: Sequence[Entry], deadline: float | None) -> None:
         call = current()
+        if call is not None:
+            call.awaits = awaited
         if self.lease is None or call is None or threading.get_ident() != self._main or self.actor_id:
             return
         with self.owner.lock:
             self._waits = True
             back = self.take_back(call.connection)
             call.connection.send((m.RETURNED, back, True))
-            self._send_up(("lend", self.lease))
+            names, certain = self.owner.inquiry.names(awaited)
+            self._send_up(("lend", self.lease, call.name, names, certain and deadline is None))
 
     def _unblocked(self) -> None:
         call = current()
+        if call is not None:
+            call.awaits = None
         if self.lease is None or call is None or threading.get_ident() != self._main or self.actor_id:
             return
         with self.owner.lock:
@@ -271,6 +278,29 @@ class Executor:
     def _cause(self) -> tuple[bytes, str]:
         call = current()
         return (call.task_id, call.origin) if call is not None else (b"", self.upstream.origin)
+
+    def _activity(self) -> Activity:
+        now = time.time()
+        running = tuple(
+            Running(
+                call.task_id,
+                call.name,
+                max(now - call.started, 0.0) if call.started else 0.0,
+                self._awaits(call),
+            )
+            for call in self.cancelling.under_way()
+        )
+        beginning = bool(self.class_name) and self.runner.instance is None
+        return Activity(
+            os.getpid(), self.class_name, beginning, running, sum(len(slot) for _, slot in self.waiting())
+        )
+
+    def _awaits(self, call: Current) -> tuple[Ref, ...] | None:
+        awaited = call.awaits
+        if awaited is None and call.on_cancel is not None:
+            # A coroutine says nobody that it waits; what it has submitted and has not got is what it can be waiting for.
+            awaited = self.owner.inquiry.submitted(call.task_id) or None
+        return None if awaited is None else self.owner.inquiry.refs(awaited)
 
     # -- the main thread ------------------------------------------------------------------------------------------------
 
@@ -397,7 +427,7 @@ class Executor:
         running = Current(connection, call, peer.process, name)
         self.enter(running)
         runner = self.runner
-        started = time.time()
+        started = running.started = time.time()
         begun = time.perf_counter_ns()
         keep: list[Any] = []
         cancelling = self.cancelling

@@ -7,7 +7,7 @@ import itertools
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import GeneratorType
 from typing import Any
@@ -63,11 +63,12 @@ class Current:
         interrupted: the KeyboardInterrupt was raised.
         overdue: the seconds that it might run, once they are over.
         on_cancel: called under the owner's lock, where cancelling is not a KeyboardInterrupt of the main thread.
+        started: when, as ``time.time()`` tells it. awaits: what its user code waits for, if it does.
     """
 
     __slots__ = (
         "connection", "sequence", "number", "owner", "name", "title", "origin", "canceled", "recursive", "interrupted", "began",
-        "on_cancel", "overdue",
+        "on_cancel", "overdue", "started", "awaits",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, call: Any, owner: bytes, name: str) -> None:
@@ -85,6 +86,8 @@ class Current:
         self.began = False
         self.overdue: float | None = None
         self.on_cancel: Callable[[], object] | None = None
+        self.started = 0.0
+        self.awaits: Sequence[Entry] | None = None
 
     @property
     def task_id(self) -> bytes:

@@ -38,6 +38,7 @@ from nbray.executor.memory import private_bytes
 from nbray.executor.node_config import NodeConfig, StartError
 from nbray.executor.outlet import SUFFIXES, Rest, answered_of, rest_of
 from nbray.executor.pool import IdlePool, Shape, shape_of
+from nbray.executor.process_limit import most_processes
 from nbray.executor.record import Record
 from nbray.executor.template_link import TemplateLink
 from nbray.executor.upkeep import Upkeep
@@ -92,6 +93,7 @@ class Node:
         self.on_hosted: Callable[[bytes, int, Address, bytes | None], None] = _ignore
         self.on_exit: Callable[[int | None, bytes, Loss], None] = _ignore
         self.on_output: Callable[[int | None, int, list[Rest]], None] = _ignore
+        self._most = most_processes(os.environ)
         self._store: Store | None = None
         self._server: StoreServer | None = None
         self._upkeep = Upkeep(self._candidates, self._out_of_memory)
@@ -146,6 +148,11 @@ class Node:
         """Bytes that objects may have in memory; known after ``start``."""
         assert self._store is not None
         return self._store.figures.capacity
+
+    @property
+    def most_processes(self) -> int:
+        """So many of its processes may be lanes at a time."""
+        return self._most
 
     async def close(self) -> None:
         """End every process of the node and remove its files, within 2 seconds. Nothing happens the second time."""

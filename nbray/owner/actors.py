@@ -311,6 +311,10 @@ class Actors:
             self._in_limbo(machine)
             self.owner.send_up(("actor_kill", machine.actor_id, no_restart))
 
+    def creation(self, actor_id: bytes) -> Call | None:
+        """The constructor's call of an actor that this process has created."""
+        return self._creations.get(actor_id)
+
     def peers(self) -> list[Connection]:
         """The connections to living actors."""
         return [machine.peer for machine in self.machines.values() if machine.peer is not None]

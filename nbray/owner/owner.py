@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import compress
 from operator import attrgetter, not_
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from nbray import events
@@ -40,6 +40,7 @@ from nbray.owner.cancelling import Cancelling
 from nbray.owner.console import NOBODY, Author, Console
 from nbray.owner.guards import Garbage, Guard
 from nbray.owner.inheritance import Inheritance
+from nbray.owner.inquiry import Inquiry
 from nbray.owner.lineage import Lineages
 from nbray.owner.peers import Peers
 from nbray.owner.streams import Streams
@@ -55,6 +56,18 @@ _NOBODY = (b"", "")
 
 #: Seconds a blocked ``get`` of a task waits before it lends its slot.
 GRACE = 0.002
+#: Seconds after which a driver's ``get`` or ``wait`` is a long one.
+LONG = 2.0
+
+
+class Watch(Protocol):
+    """Looks after one long wait."""
+
+    def look(self) -> float:
+        """Called on the waiting thread, without locks; answers the seconds until the next look."""
+
+    def close(self, how: str) -> None:
+        """It is over: "done", "interrupted", "timed out" or "ended" (with the session)."""
 
 
 class Owner:
@@ -113,8 +126,11 @@ class Owner:
         #: Of what the calling thread submits: the id of the task that does it, b"" for the driver, and the notebook cell.
         self.cause: Callable[[], tuple[bytes, str]] = lambda: _NOBODY
         self.current_lease: Callable[[], int | None] = lambda: None
-        self.on_block: Callable[[], None] | None = None
+        #: Called when the user code of a task or actor waits for longer than a moment: for which entries, until when.
+        self.on_block: Callable[[Sequence[Entry], float | None], None] | None = None
         self.on_unblock: Callable[[], None] | None = None
+        #: In a driver: called when a ``get`` or ``wait`` has taken ``LONG`` seconds; answers who looks after it from there on.
+        self.on_long: Callable[[Sequence[Entry], int], Watch] | None = None
         #: Called before every poll and every second: what an executor has to pass on.
         self.on_flush: Callable[[], None] | None = None
         self.dead_nodes: set[bytes] = set()
@@ -130,12 +146,15 @@ class Owner:
         self.tasks = Tasks(self)
         self.actors = Actors(self)
         self.streams = Streams(self)
+        self.inquiry = Inquiry(self)
         self.peers = Peers(self)
         self.reactor.on_accept = self.peers.accepted
         self._notices: dict[str, Callable[..., None]] = {
             "granted": self.tasks.granted,
             "reclaim": self.tasks.reclaim,
             "infeasible": self.tasks.infeasible,
+            "full": self.tasks.full,
+            "unmet": self.tasks.unmet,
             "lost": self.tasks.lease_lost,
             "actor": self.actors.changed,
             "processes_gone": self.peers.processes_gone,
@@ -143,6 +162,7 @@ class Owner:
             "resources": self.actors.answered,
             "output": self._printed_last,
             "actors": self.actors.answered,
+            "supply": self.actors.answered,
             "node": self._node,
         }
         self.values.localize = self.peers.localize
@@ -206,7 +226,7 @@ class Owner:
             return False
 
         self.peers.fetch(refs)
-        if not self.wait_for(done, deadline):
+        if not self.wait_for(done, deadline, refs, count):
             self.check_open()
             missing = count - sum(map(_ready, refs))
             raise GetTimeoutError(
@@ -236,7 +256,7 @@ class Owner:
                 return bool(sum(map(_ready, refs)) >= num_returns)
 
             self.peers.fetch(refs)  # the value, or where it is; large bytes come with the get
-            self.wait_for(done, deadline)
+            self.wait_for(done, deadline, refs, num_returns)
             self.check_open()
             flags = list(map(_ready, refs))
         if self.console.queue:
@@ -248,28 +268,62 @@ class Owner:
             return ready, list(compress(refs[:last], map(not_, flags))) + refs[last:]
         return ready, list(compress(refs, map(not_, flags)))
 
-    def block(self, done: Callable[[], bool], deadline: float | None) -> bool:
-        """Serve the sockets until ``done()``, or the deadline. A task lends its CPU if that takes longer than a moment."""
+    def block(
+        self, done: Callable[[], bool], deadline: float | None, awaited: Sequence[Entry], needed: int
+    ) -> bool:
+        """Serve the sockets until ``done()``, or the deadline. A task lends its CPU if that takes longer than a moment.
+
+        Args:
+            awaited: what it waits for, and how many of them are ``needed``: for those who ask.
+        """
         __tracebackhide__ = True
         if self.on_block is None:
-            return self.lead.run_until(done, deadline)
+            long = time.monotonic() + LONG
+            if self.on_long is None or (deadline is not None and deadline <= long):
+                return self.lead.run_until(done, deadline)
+            return self.lead.run_until(done, long) or self._watched(done, deadline, awaited, needed)
         grace = time.monotonic() + GRACE
         if deadline is not None and deadline <= grace:
             return self.lead.run_until(done, deadline)
         if self.lead.run_until(done, grace):
             return True
         try:
-            self.on_block()
+            self.on_block(awaited, deadline)
             return self.lead.run_until(done, deadline)
         finally:
             assert self.on_unblock is not None
             self.on_unblock()
 
-    def wait_for(self, done: Callable[[], bool], deadline: float | None) -> bool:
+    def _watched(
+        self, done: Callable[[], bool], deadline: float | None, awaited: Sequence[Entry], needed: int
+    ) -> bool:
+        """It takes long. Somebody may want to show how far it is; he does it on this thread, between two looks at the sockets."""
+        __tracebackhide__ = True
+        if self.closed or self.on_long is None:
+            return done()
+        watch = self.on_long(awaited, needed)
+        how = "interrupted"
+        try:
+            while True:
+                until = time.monotonic() + watch.look()
+                if deadline is not None and deadline < until:
+                    until = deadline
+                if self.lead.run_until(done, until):
+                    how = "done"
+                    return True
+                if self.closed or time.monotonic() < until or until == deadline:
+                    how = "timed out" if until == deadline else "ended"
+                    return False
+        finally:
+            watch.close(how)
+
+    def wait_for(
+        self, done: Callable[[], bool], deadline: float | None, awaited: Sequence[Entry], needed: int
+    ) -> bool:
         """``block``, from which at the interpreter's end no thread returns that would only tell of it."""
         __tracebackhide__ = True
         try:
-            return self.block(done, deadline)
+            return self.block(done, deadline, awaited, needed)
         except KeyboardInterrupt as interrupt:
             self._say_what_runs_on(interrupt)
             raise

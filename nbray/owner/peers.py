@@ -59,6 +59,8 @@ class Peers:
             m.CANCEL_OBJECT: owner.cancelling.asked,
             m.OUTPUT: self._output,
             m.EVENTS: self._events,
+            m.INQUIRE: owner.inquiry.asked,
+            m.ACTIVITY: owner.inquiry.answered,
         }
         self.caller: Callable[[], Address | None] = lambda: None
         self._to: dict[bytes, Connection] = {}

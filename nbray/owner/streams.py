@@ -55,7 +55,7 @@ class Streams:
             owner = self.owner
             owner.check_open()
             owner.interrupts.install()
-            if not owner.wait_for(lambda: first.ready, None):
+            if not owner.wait_for(lambda: first.ready, None, (first,), 1):
                 owner.check_open()
 
     def take(self, stream: Stream) -> Entry | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,13 @@ from nbray.core.calls import Call, Function
 from nbray.core.ids import Address
 from nbray.core.lanes import Lane, Lanes
 from nbray.core.messages import Spec
-from nbray.exceptions import OutOfMemoryError, RayError, TaskUnschedulableError, WorkerCrashedError
+from nbray.exceptions import (
+    OutOfMemoryError,
+    ProcessLimitExceeded,
+    RayError,
+    TaskUnschedulableError,
+    WorkerCrashedError,
+)
 from nbray.owner.peers import Target
 
 if TYPE_CHECKING:
@@ -126,6 +133,11 @@ class Tasks:
 
     # -- what placement and connections say --------------------------------------------------------------------------
 
+    def pause_of(self, call: Call) -> float | None:
+        """Seconds until a call runs again whose executor was ended for memory; None if that is not so."""
+        now = time.monotonic()
+        return next((max(when - now, 0.0) for when, each in self._paused if each is call), None)
+
     def reclaim(self, n: int) -> None:
         self.lanes.reclaim(n, time.monotonic())
 
@@ -221,6 +233,24 @@ class Tasks:
             self.owner.calls.fail_with(
                 call, TaskUnschedulableError(f"{call.function.name} can never run: {text}")
             )
+
+    def full(self, spec: Spec, text: str) -> None:
+        call = self.lanes.full(spec)
+        if call is not None:
+            self.owner.calls.fail_with(
+                call, ProcessLimitExceeded(f"{call.function.name} cannot run: {text}.")
+            )
+
+    def unmet(self, spec: Spec, actor: bytes | None, text: str) -> None:
+        """Work of ours waits for a node that there is not: said once, and it waits on."""
+        if actor is not None:
+            machine = self.owner.actors.machines.get(actor)
+            name = machine.name if machine is not None else ""
+        else:
+            call = self.lanes.pool(spec).ready.head()
+            name = call.function.name if call is not None else ""
+        said = f"{name or 'a task of this session'} {text}. It waits until the cluster has such a node."
+        self.owner.deferred.append(partial(warnings.warn, said, RuntimeWarning, stacklevel=2))
 
 
 def crash_error(name: str, reason: Any, memory_kills: int = 0) -> RayError:

@@ -31,6 +31,8 @@ class NodeLike(Protocol):
     def address(self) -> Address: ...
     @property
     def store_capacity(self) -> int: ...
+    @property
+    def most_processes(self) -> int: ...
 
     async def lane(
         self, lease_id: int, spec: Spec, owner_process: bytes, gpus: tuple[int, ...]
@@ -75,7 +77,15 @@ class NodeAgent(WorkerPlugin):
         streams.hasten(worker.batched_stream)
         totals = None if self.totals is None else dict(self.totals)
         address = node.address
-        self._report(streams.NODE_UP, address.node, tuple(address), totals, node.store_capacity, self.labels)
+        self._report(
+            streams.NODE_UP,
+            address.node,
+            tuple(address),
+            totals,
+            node.store_capacity,
+            self.labels,
+            node.most_processes,
+        )
 
     async def hold(self, place: Place, creation: bytes) -> None:
         """The body of a lease's task: get an executor, report it, wait for the end."""

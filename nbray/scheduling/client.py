@@ -47,16 +47,23 @@ class DaskUplink:
         client: started, on the running loop.
         process: the driver's owner.
         on_message: gets what placement says, on the loop.
+        grows: the cluster is known to scale by itself as it is needed.
     """
 
-    def __init__(self, client: UplinkClient, process: bytes, on_message: Callable[[Message], None]) -> None:
+    def __init__(
+        self,
+        client: UplinkClient,
+        process: bytes,
+        on_message: Callable[[Message], None],
+        grows: bool = False,
+    ) -> None:
         self._client = client
         self._process = process
         self._loop = asyncio.get_running_loop()
         self._on_message = on_message
         client._stream_handlers[streams.DOWN] = self._heard
         streams.hasten(client.scheduler_comm)
-        self._post(("hello",))
+        self._post(("hello", grows))
 
     def send(self, message: Message) -> None:
         """From any thread. What cannot be sent because the link is gone is dropped: ``on_lost`` tells."""

@@ -20,12 +20,16 @@ from nbray.core import directory as actors
 from nbray.core.census import Census
 from nbray.core.directory import ActorDirectory
 from nbray.core.ids import ActorId, LeaseId, NodeId, ProcessId, owner_of
+from nbray.core.ledger import Block
 from nbray.core.messages import RESOURCE_UNIT, Loss, Message, Spec
-from nbray.core.placement import ActorLost, End, Place, Placement, Tell
+from nbray.core.placement import ActorLost, End, Place, Placement, Recheck, Tell
 from nbray.scheduling import lease as tasks
 from nbray.scheduling import streams
 
 logger = logging.getLogger("nbray.placement")
+
+#: Seconds for which a cluster counts as one that scales by itself, after its scaling has last asked what is needed.
+_SCALES = 60.0
 
 #: Delivers a message to one process.
 Deliver = Callable[[Message], None]
@@ -67,6 +71,7 @@ class PlacementPlugin(SchedulerPlugin):
         self._keys: dict[str, LeaseId] = {}
         self._lease_keys: dict[LeaseId, str] = {}
         self._settling = False
+        self._scaled = -math.inf  # when Dask's adaptive scaling last asked what is needed
         scheduler.stream_handlers[streams.UP] = self._heard_client
         scheduler.stream_handlers[streams.REPORT] = self._heard_agent
         scheduler.handlers[streams.JOIN] = self._join
@@ -148,6 +153,7 @@ class PlacementPlugin(SchedulerPlugin):
         totals: dict[str, int] | None,
         store: int,
         labels: dict[str, str],
+        most: int,
     ) -> None:
         state = self.scheduler.workers.get(worker)
         if state is None:
@@ -159,7 +165,7 @@ class PlacementPlugin(SchedulerPlugin):
         self._workers[NodeId(node)] = worker
         self._nodes[worker] = NodeId(node)
         self._homes.setdefault(worker, set())
-        self.placement.add_node(NodeId(node), totals, labels, address)
+        self.placement.add_node(NodeId(node), totals, labels, address, most)
         self._tell_drivers(("node", node, "up", tuple(totals.items()), address))
 
     def _agent_granted(self, worker: str, lease: LeaseId, address: tuple[Any, ...]) -> None:
@@ -208,8 +214,10 @@ class PlacementPlugin(SchedulerPlugin):
         op, *fields = message
         getattr(self, f"_op_{op}")(process, *fields)
 
-    def _op_hello(self, process: ProcessId) -> None:
-        """A driver's first words, so that placement knows it."""
+    def _op_hello(self, process: ProcessId, grows: bool = False) -> None:
+        """A driver's first words, so that placement knows it. ``grows``: it knows that the cluster scales by itself."""
+        if grows:
+            self._scaled = math.inf
 
     def _op_want(
         self, process: ProcessId, spec: Any, n: int, parent: LeaseId | None, priority: int = 0
@@ -222,8 +230,10 @@ class PlacementPlugin(SchedulerPlugin):
     def _op_abandon(self, process: ProcessId, lease: LeaseId) -> None:
         self.placement.give(process, lease, kill=True)
 
-    def _op_lend(self, process: ProcessId, lease: LeaseId) -> None:
-        self.placement.lend(process, lease)
+    def _op_lend(
+        self, process: ProcessId, lease: LeaseId, name: str, awaits: tuple[str, ...], certain: bool
+    ) -> None:
+        self.placement.lend(process, lease, Block(name, tuple(awaits), certain))
 
     def _op_unlend(self, process: ProcessId, lease: LeaseId) -> None:
         self.placement.unlend(process, lease)
@@ -274,6 +284,25 @@ class PlacementPlugin(SchedulerPlugin):
         )
         self._tell(process, ("resources", request, nodes))
 
+    def _op_supply(self, process: ProcessId, request: int) -> None:
+        ledger = self.placement.ledger
+        nodes = tuple(
+            (tuple(node.totals.items()), tuple(node.free.items()), node.full, node.most)
+            for node in ledger.nodes.values()
+        )
+        leases = tuple(
+            (
+                lease.owner,
+                lease.actor or b"",
+                self.directory.class_of(lease.actor) if lease.actor is not None else "",
+                lease.has,
+                lease.lent,
+                lease.address or (),
+            )
+            for lease in ledger.leases.values()
+        )
+        self._tell(process, ("supply", request, nodes, leases, self.placement.actors_waiting()))
+
     def _op_watch_process(self, process: ProcessId, watched: ProcessId) -> None:
         if not self.census.watch(process, watched):
             self._tell(process, ("processes_gone", (watched,)))
@@ -311,6 +340,8 @@ class PlacementPlugin(SchedulerPlugin):
                 self.placement.end_actor(effect.actor)
             elif isinstance(effect, actors.Retire):
                 self._retire(effect.actor)
+            elif isinstance(effect, Recheck):
+                self._loop.call_later(effect.seconds, self._recheck, effect.event)
             elif isinstance(effect, actors.Later):
                 self._loop.call_later(effect.seconds, self._later, effect.event)
         if ended:
@@ -352,6 +383,11 @@ class PlacementPlugin(SchedulerPlugin):
         self.directory.later(event)
         self._settle()
 
+    def _recheck(self, event: tuple[Any, ...]) -> None:
+        self.placement.grows = self._loop.time() - self._scaled < _SCALES
+        self.placement.recheck(event)
+        self._settle()
+
     def _tell(self, process: ProcessId, message: Message) -> None:
         deliver = self._routes.get(process)
         if deliver is None:
@@ -383,6 +419,7 @@ class PlacementPlugin(SchedulerPlugin):
 
     def _adaptive_target(self, target_duration: Any = None) -> int:
         """How many workers Dask's adaptive scaling should have: also what nbray uses and waits for."""
+        self._scaled = max(self._scaled, self._loop.time())
         dask: int = self.scheduler.adaptive_target(target_duration)
         nodes = self.placement.ledger.nodes.values()
         most = {

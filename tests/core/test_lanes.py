@@ -359,6 +359,26 @@ def test_calls_of_a_shape_that_no_node_can_hold_are_answered(owner: Owner) -> No
     assert owner.took(WANT) == [(SPEC, 1)]
 
 
+def test_without_a_process_for_one_more_lane_the_next_call_ends_and_the_others_ask_again(
+    owner: Owner,
+) -> None:
+    lane = owner.grant()
+    calls = owner.submit(function(), 4)
+    owner.lanes.returned(lane, (), True, 0.0)
+    owner.settle()
+    owner.took(WANT)
+    assert owner.lanes.full(SPEC) is calls[1]
+    owner.settle()
+    assert owner.took(WANT) == [(SPEC, 2)]
+
+
+def test_no_call_ends_for_want_of_a_process_while_a_lane_is_at_work(owner: Owner) -> None:
+    owner.grant()
+    owner.submit(function(), 3)
+    owner.settle()
+    assert owner.lanes.full(SPEC) is None
+
+
 def test_calls_keep_waiting_for_the_lanes_there_are_when_no_more_can_be_had(owner: Owner) -> None:
     lane = owner.grant()
     calls = owner.submit(function(), 3)
@@ -945,6 +965,14 @@ class LanesAgainstTheModel(RuleBasedStateMachine):
         for call in self.machine.infeasible(spec):
             self.end(call, "refused")
         self.wanted[spec] = 0
+        self.settle()
+
+    @rule(spec=SPECS)
+    def run_out_of_processes(self, spec: Any) -> None:
+        self.wanted[spec] = 0
+        call = self.machine.full(spec)
+        if call is not None:
+            self.end(call, "refused")
         self.settle()
 
     # rules: executors

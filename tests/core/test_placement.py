@@ -9,8 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from nbray.core.impasse import GRACE, LONG_GRACE
+from nbray.core.ledger import NO_LIMIT, Block
 from nbray.core.messages import RESOURCE_UNIT
-from nbray.core.placement import PATIENCE, ActorLost, End, Place, Placement, Tell
+from nbray.core.placement import PATIENCE, ActorLost, End, Place, Placement, Recheck, Tell
 
 DRIVER, OTHER = b"driver00", b"driver01"
 A, B = b"node-a", b"node-b"
@@ -32,13 +34,15 @@ def process(lease: int) -> bytes:
 class Pool:
     """A placement whose nodes grant at once what they are given."""
 
-    def __init__(self, *cpus: float, fixed: bool = False, grant: bool = True) -> None:
+    def __init__(self, *cpus: float, fixed: bool = False, grant: bool = True, most: int = NO_LIMIT) -> None:
         self.machine = Placement(fixed=fixed)
         self.grant = grant
         self.running: list[Place] = []
         self.told: list[tuple[bytes, Any]] = []
+        self.now = 0.0
+        self.later: list[tuple[float, Any]] = []
         for number, n in enumerate(cpus):
-            self.machine.add_node(b"node-" + bytes([97 + number]), units(CPU=n))
+            self.machine.add_node(b"node-" + bytes([97 + number]), units(CPU=n), most=most)
         self.settle()
 
     def settle(self) -> list[Any]:
@@ -46,7 +50,7 @@ class Pool:
         done: list[Any] = []
         while effects := self.machine.drain():
             self.machine.validate()
-            done += effects
+            done += [effect for effect in effects if not isinstance(effect, Recheck)]
             for effect in effects:
                 if isinstance(effect, Place):
                     self.running.append(effect)
@@ -56,6 +60,20 @@ class Pool:
                     self.running = [place for place in self.running if place.lease != effect.lease]
                 elif isinstance(effect, Tell):
                     self.told.append((effect.to, effect.message))
+                elif isinstance(effect, Recheck):
+                    self.later.append((self.now + effect.seconds, effect.event))
+        return done
+
+    def pass_time(self, seconds: float = 60.0) -> list[Any]:
+        """What is due within that time is looked at again; the effects of it."""
+        end = self.now + seconds
+        done: list[Any] = []
+        while self.later and (due := min(self.later, key=lambda each: each[0]))[0] <= end:
+            self.later.remove(due)
+            self.now = due[0]
+            self.machine.recheck(due[1])
+            done += self.settle()
+        self.now = end
         return done
 
     def want(self, owner: bytes, n: int, shape: Any = None, parent: int | None = None) -> list[int]:
@@ -409,13 +427,167 @@ def test_a_fixed_pool_says_what_was_asked_and_what_there_is() -> None:
     assert "{CPU: 2}" in text
 
 
-def test_a_pool_that_can_grow_waits_instead() -> None:
+def test_a_pool_that_grows_waits_instead_and_says_so_once() -> None:
     pool = Pool(2)
+    pool.machine.grows = True
     pool.want(DRIVER, 1, spec(8))
+    pool.want(process(7), 1, spec(8))
+    pool.pass_time()
     assert pool.messages(DRIVER, "infeasible") == []
+    ((_, shape, actor, text),) = pool.messages(DRIVER, "unmet")
+    assert (shape, actor) == (spec(8), None)
+    assert "{CPU: 8}" in text
+    assert "{CPU: 2}" in text
     pool.machine.add_node(B, units(CPU=8))
     pool.settle()
     assert [place.node for place in pool.running] == [B]
+
+
+def test_on_a_cluster_that_does_not_grow_the_request_fails_after_a_while() -> None:
+    pool = Pool(2)
+    pool.want(DRIVER, 1, spec(8))
+    pool.machine.want_actor(DRIVER, b"actor", 0, spec(9), spec(9))
+    assert pool.settle() == []
+    assert pool.messages(DRIVER, "infeasible") == []
+    done = pool.pass_time()
+    ((_, shape, text),) = pool.messages(DRIVER, "infeasible")
+    assert shape == spec(8)
+    assert "{CPU: 2}" in text
+    assert [effect.actor for effect in done if isinstance(effect, ActorLost)] == [b"actor"]
+    assert pool.machine.demand() == {}
+
+
+def test_a_request_that_a_node_meets_meanwhile_is_not_refused() -> None:
+    pool = Pool(2)
+    pool.want(DRIVER, 1, spec(8))
+    pool.machine.add_node(B, units(CPU=8))
+    pool.settle()
+    pool.pass_time()
+    assert pool.messages(DRIVER, "infeasible") == pool.messages(DRIVER, "unmet") == []
+
+
+def test_what_a_node_that_is_gone_could_hold_waits_for_it_to_come_back() -> None:
+    pool = Pool(2, 8)
+    pool.machine.remove_node(B, "killed")
+    pool.want(DRIVER, 1, spec(8))
+    pool.pass_time()
+    assert pool.messages(DRIVER, "infeasible") == []
+    assert len(pool.messages(DRIVER, "unmet")) == 1
+
+
+def test_what_waits_when_its_only_node_goes_is_told_too() -> None:
+    pool = Pool(2)
+    pool.want(DRIVER, 3)
+    pool.machine.remove_node(A, "killed")
+    pool.settle()
+    pool.pass_time()
+    ((_, _, _, text),) = pool.messages(DRIVER, "unmet")
+    assert "no node" in text
+
+
+# --- processes -----------------------------------------------------------------------------------------------------
+def block(
+    pool: Pool, lease: int, name: str = "f", awaits: tuple[str, ...] = ("g",), certain: bool = True
+) -> None:
+    pool.machine.lend(process(lease), lease, Block(name, awaits, certain))
+    pool.settle()
+
+
+def test_a_node_takes_only_so_many_lanes() -> None:
+    pool = Pool(4, most=2)
+    assert len(pool.want(DRIVER, 3)) == 2
+    assert pool.free == {"CPU": 2}
+
+
+def test_actors_are_not_among_them() -> None:
+    pool = Pool(4, most=1)
+    pool.want(DRIVER, 1)
+    for number in range(3):
+        pool.machine.want_actor(DRIVER, bytes([number]), 0, spec(1), spec(1))
+    pool.settle()
+    assert len(pool.running) == 4
+
+
+def test_who_is_kept_out_waits_while_a_task_is_at_work() -> None:
+    pool = Pool(2, most=2)
+    first, second = pool.want(DRIVER, 3)
+    block(pool, first)
+    pool.pass_time()
+    assert pool.messages(DRIVER, "full") == []
+    pool.machine.give(DRIVER, second)
+    pool.settle()
+    assert len(pool.running) == 2
+
+
+def test_when_all_wait_the_next_hears_what_for() -> None:
+    pool = Pool(2, most=2)
+    first, second = pool.want(DRIVER, 3)
+    block(pool, first, "walk", ("step", "turn"))
+    block(pool, second, "hold", ("Gate.pass",))
+    pool.pass_time()
+    ((_, shape, text),) = pool.messages(DRIVER, "full")
+    assert shape == spec()
+    assert "at most 2" in text
+    assert "walk waits for step and turn" in text
+    assert "hold waits for Gate.pass" in text
+    assert pool.machine.demand() == {}
+
+
+def test_alike_waits_are_counted() -> None:
+    pool = Pool(3, most=3)
+    for lease in pool.want(DRIVER, 4):
+        block(pool, lease)
+    pool.pass_time()
+    assert "3 × f waits for g" in pool.messages(DRIVER, "full")[0][2]
+
+
+def test_children_of_those_that_wait_are_refused_first() -> None:
+    pool = Pool(1, most=1)
+    (lease,) = pool.want(DRIVER, 9)
+    pool.want(process(lease), 1, spec(), lease)
+    block(pool, lease)
+    pool.pass_time(GRACE)
+    assert pool.messages(DRIVER, "full") == []
+    assert len(pool.messages(process(lease), "full")) == 1
+
+
+def test_as_long_as_something_moves_nobody_is_refused() -> None:
+    pool = Pool(2, most=2)
+    first, second = pool.want(DRIVER, 3)
+    block(pool, first)
+    for _ in range(20):
+        block(pool, second)
+        pool.pass_time(GRACE / 2)
+        pool.machine.unlend(process(second), second)
+        pool.settle()
+    assert pool.messages(DRIVER, "full") == []
+
+
+def test_where_something_else_may_end_the_wait_it_takes_longer() -> None:
+    pool = Pool(1, most=1)
+    (lease,) = pool.want(DRIVER, 2)
+    block(pool, lease, certain=False)
+    pool.pass_time(LONG_GRACE / 2)
+    assert pool.messages(DRIVER, "full") == []
+    pool.pass_time(LONG_GRACE)
+    assert len(pool.messages(DRIVER, "full")) == 1
+
+
+def test_a_full_node_is_passed_over_for_one_that_is_not() -> None:
+    pool = Pool(4, most=1)
+    pool.machine.add_node(B, units(CPU=1))
+    pool.want(DRIVER, 2)
+    assert {place.node for place in pool.running} == {A, B}
+
+
+def test_no_node_is_reserved_for_who_is_kept_out_by_its_processes() -> None:
+    pool = Pool(8, most=1)
+    (lease,) = pool.want(DRIVER, 2, spec(2))
+    block(pool, lease)
+    for number in range(PATIENCE + 2):
+        pool.machine.want_actor(DRIVER, bytes([number]), 0, spec(1), spec(1))
+    pool.settle()
+    assert len(pool.running) == PATIENCE + 3
 
 
 def test_an_actor_that_fits_nowhere_is_reported_as_lost() -> None:
@@ -586,6 +758,8 @@ class AgainstTheModel(RuleBasedStateMachine):
         self.wanted: dict[tuple[bytes, Any], int] = {}
         self.actors: dict[bytes, tuple[Any, Any]] = {}
         self.dead: set[int] = set()
+        self.most: dict[bytes, int] = {}
+        self.later: list[Any] = []
         self.next = 0
 
     SPECS = (spec(1), spec(0.5), spec(2), spec(1, GPU=1), spec(1, GPU=0.5), spec(0, GPU=2), spec(0))
@@ -605,6 +779,9 @@ class AgainstTheModel(RuleBasedStateMachine):
         return all(free.get(name, 0) >= n for name, n in asks[0] if n) and (
             sum(left >= min(gpus, RESOURCE_UNIT) for left in self.free_of_gpus(node)) * RESOURCE_UNIT >= gpus
         )
+
+    def lanes(self, node: bytes) -> int:
+        return sum(place.node == node and place.actor is None for place in self.leases.values())
 
     def free_of_gpus(self, node: bytes) -> list[int]:
         """What nobody has of each GPU."""
@@ -636,17 +813,27 @@ class AgainstTheModel(RuleBasedStateMachine):
                 self.granted.discard(effect.lease)
                 if place.actor is not None:
                     self.actors.pop(place.actor, None)
-            elif isinstance(effect, Tell) and effect.message[0] == "infeasible":
+            elif isinstance(effect, Recheck):
+                self.later.append(effect.event)
+            elif isinstance(effect, Tell) and effect.message[0] in ("infeasible", "full"):
                 key = effect.to, effect.message[1]
                 self.wanted[key] = self.on_way(*key)
         self.machine.validate()
 
-    @rule(cpus=st.integers(1, 4), gpus=st.integers(0, 2))
-    def add_node(self, cpus: int, gpus: int) -> None:
+    @precondition(lambda self: self.later)
+    @rule(grows=st.booleans())
+    def recheck(self, grows: bool) -> None:
+        self.machine.grows = grows
+        self.machine.recheck(self.later.pop(0))
+        self.settle()
+
+    @rule(cpus=st.integers(1, 4), gpus=st.integers(0, 2), most=st.integers(1, 5))
+    def add_node(self, cpus: int, gpus: int, most: int) -> None:
         self.next += 1
         node = self.next.to_bytes(2, "big")
         self.totals[node] = units(CPU=cpus, GPU=gpus)
-        self.machine.add_node(node, self.totals[node])
+        self.most[node] = most
+        self.machine.add_node(node, self.totals[node], most=most)
         self.settle()
 
     @precondition(lambda self: self.totals)
@@ -730,11 +917,12 @@ class AgainstTheModel(RuleBasedStateMachine):
             return
         for (owner, shape), n in self.wanted.items():
             if n > self.on_way(owner, shape):
-                assert not any(self.fits(shape, node) for node in self.totals), (owner, shape)
+                open_ = [node for node in self.totals if self.lanes(node) < self.most[node]]
+                assert not any(self.fits(shape, node) for node in open_), (owner, shape)
 
     def teardown(self) -> None:
         """With a node large enough and everybody giving back, all is served in the end."""
-        self.add_node(4, 2)
+        self.add_node(4, 2, 5)
         for _ in range(400):
             for lease in sorted(set(self.leases) - self.granted):
                 place = self.leases[lease]

@@ -49,7 +49,7 @@ async def test_a_lent_slot_is_used_while_the_lender_keeps_its_task(world: World)
     node = await world.add_node(CPU=1)
     first = await world.lease()
     node.up(first, "want", spec(), 1, first)
-    node.up(first, "lend", first)
+    node.up(first, "lend", first, "f", ("g",), True)
     await world.until(lambda: len(node.leases) == 2)
     await world.until(lambda: [m for _, m in node.heard if m[0] == "granted"])
     ((process, message),) = node.heard
@@ -101,6 +101,36 @@ async def test_an_executor_that_does_not_start_is_tried_three_times(world: World
     world.say("want", spec(), 1, None)
     assert "no such interpreter" in (await world.hear("infeasible"))[2]
     await world.until(lambda: not world.tasks())
+
+
+@run
+async def test_what_no_node_can_hold_is_refused_on_a_cluster_that_does_not_scale(world: World) -> None:
+    await world.add_node(CPU=2)
+    world.say("want", spec(CPU=8), 1, None)
+    _, shape, text = await world.hear("infeasible")
+    assert shape == spec(CPU=8)
+    assert "{CPU: 8}" in text
+    assert "{CPU: 2" in text
+
+
+@run
+async def test_on_a_cluster_that_scales_it_waits_and_the_driver_hears_so(world: World) -> None:
+    await world.add_node(CPU=2)
+    assert world.scheduler.handlers["adaptive_target"]() >= 0  # as Dask's adaptive scaling does every second
+    world.say("want", spec(CPU=8), 1, None)
+    _, shape, actor, text = await world.hear("unmet")
+    assert (shape, actor) == (spec(CPU=8), None)
+    assert "{CPU: 8}" in text
+    await world.add_node(CPU=8)
+    await world.hear("granted")
+
+
+@run
+async def test_a_driver_may_know_that_the_cluster_scales(world: World) -> None:
+    await world.add_node(CPU=2)
+    world.say("hello", True)
+    world.say("want", spec(CPU=8), 1, None)
+    await world.hear("unmet")
 
 
 @run

@@ -27,6 +27,7 @@ class FakeNode:
     def __init__(self, number: int) -> None:
         self.id = b"node-%03d" % number
         self.store_capacity = 1000
+        self.most_processes = 1 << 20
         self.address = Address(b"agent%03d" % number, self.id, "/agent", "")
         self.on_up: Callable[..., None]
         self.on_hosted: Callable[..., None]
