@@ -144,7 +144,9 @@ class ActorMethod:
             ValueError: an unknown option or concurrency group, or a value that it cannot have. TypeError: a value of the
                 wrong type.
         """
-        wanted = call_options(options, self._options, streams=self._meta.methods[self._name].streams)
+        known = self._meta.method(self._name)
+        assert known is not None
+        wanted = call_options(options, self._options, streams=known.streams)
         check_group(wanted.group, self._meta.groups, self._meta.name)
         return ActorMethod(self._actor, self._name, self._meta, wanted)
 

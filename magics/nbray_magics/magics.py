@@ -15,11 +15,11 @@ from IPython.core.completer import (
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
-from nbray.exceptions import NbrayError
+from nbray.exceptions import NbrayError, RayTaskError
 from nbray_magics.complete import complete
 from nbray_magics.grammar import NbrayUsageError, Table
 from nbray_magics.notebook import Notebook
-from nbray_magics.parse import parse
+from nbray_magics.parse import Command, parse
 from nbray_magics.table import CELL, LINE
 from nbray_magics.verbs.status import status_line
 
@@ -46,18 +46,41 @@ class NbrayMagics(Magics):
         return self._do(CELL, LINE, line, cell)
 
     def _do(self, table: Table, others: Table, line: str, *cell: str) -> Any:
+        self.notebook.magic = f"{table.magic} {line}".rstrip()
         try:
             command = parse(table, line, others)
+            if command.verb is table.alone and cell and not cell[0].strip():
+                command = Command(None, {}, True)
             if command.verb is None:
-                print(f"nbray: {status_line()}\n\n{table.overview()}")
+                state = f"nbray: {status_line()}\n\n" if table is LINE else ""
+                print(f"{state}{table.overview()}")
                 return None
             if command.help:
                 print(table.help(command.verb))
                 return None
             return command.verb.run(self.notebook, *cell, **command.given)
         except (NbrayUsageError, NbrayError, ValueError, RuntimeError, OSError) as error:
+            if isinstance(error, RayTaskError) or hasattr(error, "_render_traceback_"):
+                raise  # the user's own, or one that knows how it wants to look
             # UsageError is what IPython shows as one line, without a traceback.
             raise UsageError(str(error)) from None
+
+
+def _explain() -> None:
+    """What ``%nbray?`` shows."""
+    methods: Any = NbrayMagics
+    methods.line.__doc__ = f"Start, watch and end an nbray pool.\n\n{LINE.overview()}"
+    methods.cell.__doc__ = f"Run or measure a cell in the pool.\n\n{CELL.overview()}"
+
+
+_explain()
+
+
+def help_without_a_cell(lines: list[str]) -> list[str]:
+    """``%%nbray --help`` alone: IPython refuses a cell magic without a cell, so it gets an empty line."""
+    if len(lines) == 1 and re.match(r"%%nbray(\s|$)", lines[0]):
+        return [lines[0].rstrip("\n") + "\n", "\n"]
+    return lines
 
 
 # --- completion ------------------------------------------------------------------------------------------------------
@@ -93,6 +116,7 @@ def load(shell: Any) -> None:
     magics = NbrayMagics(shell)
     shell.register_magics(magics)
     shell.Completer.custom_matchers.append(magics.matcher)
+    shell.input_transformers_cleanup.append(help_without_a_cell)
 
 
 def unload(shell: Any) -> None:
@@ -105,6 +129,7 @@ def unload(shell: Any) -> None:
     for kind in ("line", "cell"):
         manager.magics[kind].pop("nbray", None)
     shell.Completer.custom_matchers.remove(magics.matcher)
+    shell.input_transformers_cleanup.remove(help_without_a_cell)
     magics.notebook.close()
 
 

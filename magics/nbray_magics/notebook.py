@@ -19,10 +19,12 @@ class Notebook:
 
     Attributes:
         shell: IPython's shell.
+        magic: the line of the magic that runs, with its name.
     """
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
+        self.magic = ""
         self._views: dict[tuple[Any, ...], Any] = {}
         self._feed: Any = None
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nbray_magics.grammar import Table
-from nbray_magics.verbs import graph, pool, status
+from nbray_magics.verbs import graph, pool, run, status
 
 LINE = Table.of("%nbray", (pool.INIT, status.STATUS, graph.GRAPH, pool.SHUTDOWN))
 
-CELL = Table.of("%%nbray", ())
+CELL = Table.of("%%nbray", (), alone=run.RUN)

@@ -19,6 +19,7 @@ from nbray.exceptions import RayError, RayTaskError
 from nbray.wire.pickling import dump_function
 
 _RUNTIME = os.path.join(os.path.dirname(os.path.abspath(exceptions.__file__)), "")
+HIDE = "__tracebackhide__"
 _TEXT_LIMIT = 100_000
 _REPR_LIMIT = 200
 
@@ -158,7 +159,7 @@ def format_remote(exception: BaseException) -> str:
     """The traceback as text: the user's frames, chained exceptions and groups included, without nbray's own frames."""
     try:
         told = traceback.TracebackException.from_exception(exception, compact=True)
-        _trim(told, set())
+        _trim(told, exception, set())
         text = "".join(told.format())
     except Exception as error:  # __str__ and __notes__ are user code
         text = f"{type(exception).__qualname__} (its traceback cannot be formatted: {type(error).__name__})\n"
@@ -168,15 +169,25 @@ def format_remote(exception: BaseException) -> str:
     return text
 
 
-def _trim(told: traceback.TracebackException | None, seen: set[int]) -> None:
-    if told is None or id(told) in seen:
+def _trim(told: traceback.TracebackException | None, error: BaseException | None, seen: set[int]) -> None:
+    """Leave out the runtime's frames, and those of functions that hide themselves as pytest and IPython have it."""
+    if told is None or error is None or id(told) in seen:
         return
     seen.add(id(told))
-    told.stack[:] = [frame for frame in told.stack if not frame.filename.startswith(_RUNTIME)]
-    _trim(told.__cause__, seen)
-    _trim(told.__context__, seen)
-    for member in told.exceptions or ():
-        _trim(member, seen)
+    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    hidden = [HIDE in code.co_varnames for code in codes]
+    if len(hidden) != len(told.stack):  # sys.tracebacklimit
+        hidden = [False] * len(told.stack)
+    told.stack[:] = [
+        frame
+        for frame, hides in zip(told.stack, hidden, strict=True)
+        if not hides and not frame.filename.startswith(_RUNTIME)
+    ]
+    _trim(told.__cause__, error.__cause__, seen)
+    _trim(told.__context__, error.__context__, seen)
+    if isinstance(error, BaseExceptionGroup):
+        for member, inner in zip(told.exceptions or (), error.exceptions, strict=False):
+            _trim(member, inner, seen)
 
 
 _FRAME_WITHOUT_SOURCE = re.compile(

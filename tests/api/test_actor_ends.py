@@ -223,6 +223,11 @@ def test_a_function_can_be_called_with_the_instance(make):
     )
 
 
+def test_such_a_call_has_options_too(make):
+    call = make().__ray_call__.options(num_returns=2, name="both")
+    assert nbray.get(call.remote(lambda self: ("one", "two"))) == ["one", "two"]
+
+
 def test_a_class_may_define_these_itself():
     @nbray.remote
     class Own:

@@ -3,71 +3,15 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
 
 import pytest
-from jupyter_client import BlockingKernelClient, KernelManager
+from kernels import PATIENCE, Kernel, of_kind, said
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-PATIENCE = 60
 
 pytestmark = pytest.mark.may_leak(
     "fds", why="jupyter_client keeps an event loop for as long as the process lives"
 )
-
-
-class Kernel:
-    def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
-        self.manager = manager
-        self.client = client
-
-    def run(self, cell: str) -> tuple[dict, list[dict]]:
-        """The reply's content and what was published under the cell."""
-        request = self.client.execute(cell)
-        published = []
-        while True:
-            message = self.client.get_iopub_msg(timeout=PATIENCE)
-            if message["parent_header"].get("msg_id") != request:
-                continue
-            if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
-                break
-            published.append(message)
-        while True:
-            reply = self.client.get_shell_msg(timeout=PATIENCE)
-            if reply["parent_header"].get("msg_id") == request:
-                return reply["content"], published
-
-    def ok(self, cell: str) -> list[dict]:
-        reply, published = self.run(cell)
-        assert reply["status"] == "ok", "\n".join(reply.get("traceback", []))
-        return published
-
-
-def of_kind(published: list[dict], kind: str) -> list[dict]:
-    return [message["content"] for message in published if message["msg_type"] == kind]
-
-
-def said(published: list[dict]) -> str:
-    return "".join(content["text"] for content in of_kind(published, "stream"))
-
-
-@pytest.fixture
-def kernel(tmp_path, monkeypatch) -> Iterator[Kernel]:
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
-    manager = KernelManager(kernel_name="python3", transport="ipc", ip=str(tmp_path / "k"))
-    manager.start_kernel(cwd=str(tmp_path))
-    client = manager.blocking_client()
-    client.start_channels()
-    try:
-        client.wait_for_ready(timeout=PATIENCE)
-        yield Kernel(manager, client)
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=False)
-        manager.cleanup_resources()
-        client.context.term()
-        manager.context.term()
 
 
 DEFINE = """

@@ -198,6 +198,29 @@ def test_runtime_frames_are_left_out(tmp_path, monkeypatch):
     assert "in run\n" not in load_error(text).traceback_str
 
 
+def test_frames_that_hide_themselves_are_left_out_in_chained_errors_and_groups_too():
+    def hides(*errors):
+        __tracebackhide__ = True
+        if len(errors) > 1:
+            raise ExceptionGroup("some", errors)
+        raise errors[0]
+
+    def shows():
+        try:
+            hides(ValueError("first"))
+        except ValueError as first:
+            try:
+                hides(KeyError("second"))
+            except KeyError as second:
+                hides(first, second)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        shows()
+    text = errors.format_remote(caught.value)
+    assert "in hides" not in text
+    assert text.count("in shows") >= 3
+
+
 def test_the_runtimes_own_directory_is_what_is_left_out():
     assert exceptions.__file__.startswith(errors._RUNTIME)
 

@@ -1,0 +1,72 @@
+"""How a cell that failed elsewhere looks: the user's lines, and nothing of what carried them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from nbray.exceptions import RayError, RayTaskError
+
+
+class CellFailed(Exception):
+    """A failure that IPython shows as the lines that it brings, without a traceback of this process."""
+
+    def __init__(self, text: str, lines: list[str]) -> None:
+        super().__init__(text)
+        self._lines = lines
+
+    def _render_traceback_(self) -> list[str]:
+        return self._lines
+
+
+class CellInterrupted(KeyboardInterrupt):
+    """Ctrl-C, shown in one line."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"KeyboardInterrupt: {self}"]
+
+
+CellInterrupted.__name__ = "KeyboardInterrupt"  # what notebooks show
+
+
+def syntax_error(shell: Any, error: SyntaxError) -> CellFailed:
+    """As IPython shows it for a cell of its own. Not a SyntaxError itself: those IPython shows with all frames."""
+    kind = type(error)
+    lines = list(shell.SyntaxTB.structured_traceback(kind, error, []))
+    made: CellFailed = type(kind.__name__, (CellFailed,), {"__module__": kind.__module__})(str(error), lines)
+    return made
+
+
+def pool_error(shell: Any, error: RayError) -> RayError:
+    """The same error; IPython will show what it says and, if the cell let it through, the cell's lines; no frames of ours."""
+    notes = [in_cells(note, shell.compile.format_code_name) for note in getattr(error, "__notes__", ())]
+    lines = [f"{type(error).__name__}: {error}", *(note for note in notes if "Traceback" in note)]
+    error.__dict__["_render_traceback_"] = lambda: lines
+    return error
+
+
+def remote_error(shell: Any, error: RayTaskError, note: str = "") -> RayTaskError:
+    """The same error; IPython will show the remote traceback alone, with cells called as it calls them."""
+    lines = [in_cells(error.traceback_str, shell.compile.format_code_name).rstrip()]
+    if note:
+        lines.append(note)
+    error.__dict__["_render_traceback_"] = lambda: lines
+    return error
+
+
+_FRAME = re.compile(r'File "([^"\n]+)", line (\d+)')
+
+
+def in_cells(traceback: str, name_of: Callable[[str], tuple[str, str] | None]) -> str:
+    """``File "/tmp/ipykernel_7/12.py", line 3`` as ``Cell In[4], line 3``.
+
+    Args:
+        name_of: from a file's name to the two words, or None if it is no cell.
+    """
+
+    def renamed(match: re.Match[str]) -> str:
+        words = name_of(match[1])
+        return match[0] if words is None else f"{' '.join(words)}, line {match[2]}"
+
+    return _FRAME.sub(renamed, traceback)
