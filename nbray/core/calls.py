@@ -6,7 +6,7 @@ from typing import Any
 
 from nbray.core.messages import WireValue
 from nbray.core.ownership import Entry
-from nbray.core.streaming import Stream
+from nbray.core.streaming import Rerun, Stream
 
 #: A function whose slowest recent run took this much, in us, and ``_VARIES`` times its mean, is never queued behind others.
 _LONG = 2_000.0
@@ -114,7 +114,7 @@ class Call:
         self.parent = b""
         self.origin = ""
         self.cancel_how = (False, True)
-        self.stream: Stream | None = None
+        self.stream: Stream | Rerun | None = None
 
     def charge(self) -> bool:
         """Spend one retry; False if there was none left."""

@@ -3,14 +3,20 @@
 A lineage must not keep values alive, or a loop ``x = step.remote(x)`` would fill the store with all it ever made. So of an
 argument that can be made again it keeps the lineage and only a weak reference; other arguments (small values, puts, what other
 processes own) it keeps as they are.
+
+Of a generator's call all large items have one lineage, which knows them by their numbers. A method's call can run again only
+while its actor is there, whom a lineage does not keep alive.
 """
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from typing import Any
-from weakref import ReferenceType, ref
+from weakref import ReferenceType, WeakValueDictionary, ref
 
 from nbray.core.calls import Call
+from nbray.core.ids import Address
+from nbray.core.lanes import Pool
 from nbray.core.messages import SHARED, WireValue
 from nbray.core.ownership import Entry
 
@@ -45,9 +51,11 @@ class Lineage:
     Attributes:
         call: what was submitted, its arguments and entries taken out. arguments, entries: those; the latter weakly.
         depth: how many calls may have to run one after the other.
+        items: large ones of a generator, by their numbers; None if it is none. wanted: those that are being made again.
+        actor: the entry of the handle to whom the method belongs, weakly; None if it is a task.
     """
 
-    __slots__ = ("call", "arguments", "entries", "depth")
+    __slots__ = ("call", "arguments", "entries", "depth", "items", "wanted", "actor")
 
     def __init__(
         self,
@@ -60,6 +68,13 @@ class Lineage:
         self.arguments = arguments
         self.entries = entries
         self.depth = depth
+        self.items: WeakValueDictionary[int, Entry] | None = None
+        self.wanted: dict[int, Entry] = {}
+        self.actor: ReferenceType[Entry] | None = None
+
+    def index(self, entry: Entry) -> int:
+        """The number of that item."""
+        return entry.sequence - self.call.sequence - 1
 
 
 def lineage_of(entry: Entry) -> Lineage | None:
@@ -68,7 +83,7 @@ def lineage_of(entry: Entry) -> Lineage | None:
 
 
 def remember(call: Call) -> Lineage | None:
-    """The lineage of what an ended task returned; None if it may not run again, or where a chain has become too long."""
+    """The lineage of what a call returned or yields; None if it may not run again, or where a chain has become too long."""
     if call.retries == 0:
         return None
     arguments: list[Known | Remade] = []
@@ -82,7 +97,18 @@ def remember(call: Call) -> Lineage | None:
             depth = max(depth, lineage.depth + 1)
     if depth > DEEPEST:
         return None
-    return Lineage(_copy(call, (), []), tuple(arguments), [ref(entry) for entry in call.entries], depth)
+    made = Lineage(_copy(call, (), []), tuple(arguments), [ref(entry) for entry in call.entries], depth)
+    if type(call.pool) is not Pool:
+        made.call.keep, handle = call.keep
+        made.actor = ref(handle)
+    if call.stream is not None:
+        made.entries = []
+        made.items = WeakValueDictionary()
+        if (
+            call.extra is not None
+        ):  # nobody takes items from a run for lost ones, so it must not wait for that
+            made.call.extra = {key: value for key, value in call.extra.items() if key != "ahead"} or None
+    return made
 
 
 def repeat(lineage: Lineage, slots: tuple[tuple[Any, Entry], ...], entries: list[Any]) -> Call:
@@ -115,3 +141,36 @@ def _copy(call: Call, slots: tuple[tuple[Any, Entry], ...], entries: list[Any]) 
 def place_of(value: WireValue | None) -> bytes | None:
     """The node that has a large value; None for others."""
     return value[2] if type(value) is tuple and value[0] == SHARED else None
+
+
+def is_put(value: Any) -> bool:
+    """Whether a large value was put, so that no call can make it again."""
+    return len(value) > 8
+
+
+def put_value(value: Any, replicas: Iterable[Address] = ()) -> tuple[Any, ...]:
+    """The same SHARED value, as one that was put and that those processes have, too."""
+    return (*value[:8], tuple(map(tuple, replicas)))
+
+
+def elsewhere(value: Any, avoid: Container[bytes]) -> tuple[Any, ...] | None:
+    """A SHARED value as its first replica on a node that is not among ``avoid`` has it; None if there is none."""
+    if not is_put(value):
+        return None
+    replicas = [Address(*each) for each in value[8]]
+    for where in replicas:
+        if where.node not in avoid:
+            replicas.remove(where)
+            return at_copy(value, where, replicas)
+    return None
+
+
+def at_copy(value: Any, where: Address, replicas: Iterable[Address] = ()) -> tuple[Any, ...]:
+    """A SHARED value as that process has a copy of it."""
+    moved = (SHARED, value[1], where.node, copy_name(value[1]), *value[4:6], tuple(where), value[7])
+    return put_value(moved, replicas) if is_put(value) else moved
+
+
+def copy_name(oid: bytes) -> str:
+    """The file name of a copy: known to all processes of a node, so that one pull serves them all."""
+    return "copy-" + oid.hex()

@@ -121,7 +121,7 @@ LOST = 3          # an argument could not be had, so the call has not run; value
 # --- values --------------------------------------------------------------------------------------------------------
 # bytes                                                  a pickle without refs
 INLINE = 1        # pickle, (buffer, ...), refs
-SHARED = 2        # object id, node id, file name, size, layout, serve address, refs
+SHARED = 2        # object id, node id, file name, size, layout, serve address, refs; of a put also: addresses of its replicas
 ERROR = 3         # pickle of (exception, traceback text, ...), see wire/errors.py; and refs, if it contains any
 # refs: ((object id, owner address, value or None, held), ...) — the refs that the pickle contains, in any order.
 # held: True: the sender owns it, and has counted a hold for the receiver; the sender's process id: the owner has, for the way

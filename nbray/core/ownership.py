@@ -116,7 +116,7 @@ def with_refs(value: WireValue, refs: tuple[Any, ...]) -> WireValue:
         if value[0] == INLINE:
             return (INLINE, value[1], value[2], refs)
         if value[0] == SHARED:
-            return (*value[:7], refs)
+            return (*value[:7], refs, *value[8:])
         if value[0] == ERROR:
             return (ERROR, value[1], refs) if refs else (ERROR, value[1])
     return value

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from nbray.core.ownership import Entry
 
@@ -26,13 +27,15 @@ class Stream:
         ahead: how many may be yielded and not taken; 0: any number.
         ended: no more items will come. Then the one that has not come is the end, and it is ready, so that whoever waits goes on.
         dropped: nobody will take any more.
+        lineage: how large items are made again, once there are any; see ``core/lineage.py``.
         raised: it ended because the generator raised.
         end: what the call answers; ready when it ends, failed if it failed in whichever way.
         completed: as the user sees it: failed only if not the generator itself did.
     """
 
     __slots__ = (
-        "sequence", "items", "ahead", "ended", "dropped", "raised", "end", "completed", "_make", "_seen", "_told",
+        "sequence", "items", "ahead", "ended", "dropped", "raised", "end", "completed", "lineage",
+        "_make", "_seen", "_told",
     )  # fmt: skip
 
     def __init__(self, sequence: int, ahead: int, make: Callable[[int], Entry]) -> None:
@@ -43,6 +46,7 @@ class Stream:
         self.sequence = sequence
         self.ahead = ahead
         self.ended = self.dropped = self.raised = False
+        self.lineage: Any = None
         self.end = Entry(make(sequence).owner_id, sequence)
         self.completed = make(sequence)
         self.items: deque[Entry] = deque((make(sequence + 1),))
@@ -126,6 +130,40 @@ class Stream:
         assert last.ready == self.ended
         numbers = [entry.sequence for entry in self.items]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+class Rerun:
+    """Stands for the stream of a call that runs once more because items of it were lost: the lineage knows which.
+
+    Attributes:
+        late: items that were asked for when this run had passed them.
+        closed: all have come, the generator need not go on.
+    """
+
+    __slots__ = ("sequence", "lineage", "late", "closed", "raised", "_seen")
+
+    ahead, due, dropped = 0, False, False
+
+    def __init__(self, sequence: int, lineage: Any) -> None:
+        self.sequence = sequence
+        self.lineage = lineage
+        self.late: set[int] = set()
+        self.closed = self.raised = False
+        self._seen = 0
+
+    def want(self, index: int) -> None:
+        """One more item is to come."""
+        if index < self._seen:
+            self.late.add(index)
+
+    def came(self, index: int) -> None:
+        """Item ``index`` came, in an entry that there is already."""
+        if index == 0:
+            self.late.clear()  # a new run
+        self._seen = index + 1
+
+    def told(self) -> int:
+        return self._seen
 
 
 class Outlet:

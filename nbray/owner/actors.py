@@ -15,7 +15,7 @@ from nbray.core import actors as actor_effects
 from nbray.core import messages as m
 from nbray.core.actors import ALIVE, DEAD, LIMBO, ActorCalls
 from nbray.core.calls import Call, Function
-from nbray.core.ids import Address
+from nbray.core.ids import Address, object_id
 from nbray.core.messages import EXIT_ACTOR, Loss
 from nbray.core.ownership import Entry, with_refs
 from nbray.exceptions import (
@@ -28,6 +28,7 @@ from nbray.exceptions import (
     RaySystemError,
 )
 from nbray.owner.guards import ActorLife, Guard
+from nbray.owner.lineage import Again, lost_with_node
 from nbray.owner.peers import Target
 from nbray.wire.errors import describe_error
 
@@ -452,6 +453,9 @@ class Actors:
 
     def _fail(self, call: Call, dead: bool, reason: Loss | None) -> None:
         error = actor_error(call.function.name, dead, reason)
+        if type(call.pool) is Again:
+            oid = object_id(self.owner.process, call.sequence)
+            error = lost_with_node(oid, call.pool.node, f"It cannot be made again: {error}")
         if isinstance(error, RayActorError):
             error.actor_id = call.pool.machine.actor_id.hex()
             error.actor_init_failed = reason is not None and reason[0] == "init"

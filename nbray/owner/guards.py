@@ -44,6 +44,10 @@ class Segment:
         self.size = size
         self.serve = serve
 
+    def moved(self, value: Any) -> None:
+        """The file is gone with its node, a copy takes its place."""
+        self.node, self.name, self.serve = value[2], value[3], value[6]
+
     def __del__(self) -> None:
         self._garbage.append((DROP_SEGMENT, self.object_id, self.node, self.name, self.size, self.serve))
 
@@ -52,10 +56,10 @@ class Hold:
     """This process' counts at the owner of a borrowed object.
 
     ``asked`` is the number of the HOLD request that the owner has not acknowledged yet, else None; ``fetching`` says that its
-    value was asked for; ``lost`` is the node where it was not to be had any more, or b"".
+    value was asked for; ``lost`` is the node where it was not to be had any more, or b"", and ``put`` says that it was put there.
     """
 
-    __slots__ = ("_garbage", "object_id", "owner", "count", "asked", "fetching", "lost")
+    __slots__ = ("_garbage", "object_id", "owner", "count", "asked", "fetching", "lost", "put")
 
     def __init__(self, garbage: Garbage, object_id: bytes, owner: Address) -> None:
         self._garbage = garbage
@@ -65,6 +69,7 @@ class Hold:
         self.asked: int | None = None
         self.fetching = False
         self.lost: bytes = b""
+        self.put = False
 
     def __del__(self) -> None:
         if self.count:

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from nbray.core import messages as m
 from nbray.core.ids import Address
-from nbray.core.lineage import place_of
+from nbray.core.lineage import is_put, place_of
 from nbray.core.ownership import Entry
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Inheritance:
             if place_of(value) is None or entry.guard.segment is not None:
                 continue
             entry.guard.segment = self.owner.values.segment(value)
+            if is_put(value):
+                self.owner.peers.take_over_copies(entry.id, [Address(*each) for each in value[8]])
             kept.setdefault(tuple(value[6]), []).append((entry.id, value[3]))
         for serve, objects in kept.items():
             self.owner.peers.tell(Address(*serve), (m.ADOPT, objects))

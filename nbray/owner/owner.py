@@ -26,7 +26,7 @@ from nbray.channel.reactor import Reactor
 from nbray.core import messages as m
 from nbray.core.digest import Digest
 from nbray.core.ids import FIRST_STREAM, STREAM_STRIDE, STRIDE, Address, ObjectId, ProcessId, object_id
-from nbray.core.lineage import place_of
+from nbray.core.lineage import place_of, put_value
 from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Completer, Entry, Holds, refs_in, with_refs
 from nbray.exceptions import (
@@ -186,6 +186,8 @@ class Owner:
                 entry.value, entry.guard = self.values.keep(dumped, object_id(self.process, sequence))
             finally:
                 self.values.store.drop_spared()
+        if place_of(entry.value) is not None:
+            entry.value = put_value(entry.value)
         entry.ready = True
         return entry
 

@@ -12,7 +12,7 @@ from nbray import events
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
 from nbray.core.ids import Address, owner_of, sequence_of
-from nbray.core.lineage import place_of
+from nbray.core.lineage import copy_name, place_of
 from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Entry, Holder, refs_in
 from nbray.exceptions import ObjectLostError, OwnerDiedError
@@ -160,10 +160,7 @@ class Peers:
         self.owner.inheritance.owner_died(process)
         orphans = [e for e in list(self.owner.canonical.values()) if e.owner_id == process and not e.ready]
         for entry in orphans:
-            error = OwnerDiedError(
-                f"the process that owned object {entry.id.hex()} is gone, its value with it"
-            )
-            self.fail_entry(entry, error)
+            self.fail_entry(entry, _owner_died(entry))
         for request, asked in list(self._asking.items()):
             if asked[0] == process:
                 self._acknowledged(request)
@@ -441,13 +438,21 @@ class Peers:
         else:  # it was given up meanwhile
             self.tell(Address(*serve), (m.FREE, [(oid, copy_name(oid))]))
 
-    def take_copy(self, oid: bytes) -> tuple[str, Address] | None:
-        """File name and place of a copy on a living node, which is no copy any more but the object itself from here on."""
+    def copies(self, oid: bytes) -> list[Address]:
+        """Where copies of that object are."""
+        return self._copies.get(oid, [])
+
+    def take_over_copies(self, oid: bytes, copies: list[Address]) -> None:
+        """They go when this process gives the object up."""
+        self._copies[oid] = copies
+
+    def take_copy(self, oid: bytes) -> Address | None:
+        """Where a copy is on a living node, which is no copy any more but the object itself from here on."""
         copies = self._copies.get(oid, [])
         for address in copies:
             if address.node not in self.owner.dead_nodes:
                 copies.remove(address)
-                return copy_name(oid), address
+                return address
         return None
 
     # -- large objects of other nodes ------------------------------------------------------------------------------
@@ -459,7 +464,7 @@ class Peers:
             ObjectLostError: the node or the object is gone.
         """
         owner = self.owner
-        _, oid, node, name, size, layout, serve, _ = value
+        _, oid, node, name, size, layout, serve = value[:7]
         here = (m.SHARED, oid, owner.node, copy_name(oid), size, layout, tuple(owner.values.serve), ())
         if owner.values.store.has(copy_name(oid)):
             return here
@@ -533,6 +538,17 @@ class Peers:
         self.owner.feed.extend(message[1])
 
 
+def _owner_died(entry: Entry) -> OwnerDiedError:
+    hold = entry.guard.hold if entry.guard is not None else None
+    oid = entry.id.hex()
+    if hold is not None and hold.lost and hold.put:
+        return OwnerDiedError(
+            f"object {oid} was put, by nbray.put(), on node {hold.lost.hex()}, which is gone, and so is the process that put it"
+        )
+    where = f" on node {entry.owner.node.hex()}" if entry.owner is not None else ""
+    return OwnerDiedError(f"the process{where} that owned object {oid} is gone, its value with it")
+
+
 class Target:
     """What a connection to an executor leads to: a ``Lane`` or an ``ActorCalls``. Its ``context``.
 
@@ -546,8 +562,3 @@ class Target:
         self.process = process
         self.machine = machine
         self.last = ("", "", 0)
-
-
-def copy_name(oid: bytes) -> str:
-    """The file name of a copy: known to all processes of a node, so that one pull serves them all."""
-    return "copy-" + oid.hex()

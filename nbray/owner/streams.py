@@ -11,7 +11,7 @@ from nbray.core import messages as m
 from nbray.core.calls import Call
 from nbray.core.messages import Message
 from nbray.core.ownership import Entry
-from nbray.core.streaming import Stream
+from nbray.core.streaming import Rerun, Stream
 from nbray.exceptions import TaskCancelledError
 from nbray.owner.guards import DROP_STREAM
 from nbray.wire.errors import dump_error
@@ -95,6 +95,8 @@ class Streams:
         # What an executor says that was given up already counts for nothing: the call may run elsewhere.
         stream = call.stream if call is not None and _peer(call) is connection else None
         entry = stream.came(index) if stream is not None else None
+        if entry is None and stream is not None and stream.lineage is not None:
+            entry = owner.lineages.item_again(stream.lineage, index)
         if entry is None:
             owner.import_value(value, own=True)  # and dropped, which gives back holds and files
         else:
@@ -106,10 +108,15 @@ class Streams:
                 if guard is not None and guard.contained:
                     owner.inheritance.expect(guard.contained, connection.context.process)
                 owner.complete(entry, value, guard)
+                if value[0] == m.SHARED and call is not None:
+                    owner.lineages.keep_item(call, entry)
         if stream is not None and stream.due:
             self._tell(stream)
+        elif type(stream) is Rerun and not stream.lineage.wanted and not stream.closed:
+            stream.closed = True  # the executor answers that it is done, as at the generator's end
+            connection.send((m.CLOSE, sequence))
 
-    def _tell(self, stream: Stream) -> None:
+    def _tell(self, stream: Stream | Rerun) -> None:
         call = self.owner.calls.under_way.get(stream.sequence)
         peer = _peer(call) if call is not None else None
         if peer is not None:
@@ -126,6 +133,8 @@ class Streams:
         complete(over, _NONE)
         failed = end.failed and not stream.raised and not stream.dropped
         complete(stream.completed, value if failed else _NONE)
+        if stream.lineage is not None:
+            self.owner.lineages.stream_ended(stream.lineage)
 
     def close(self, stream: Stream) -> None:
         """Nobody wants more of it: the generator ends, or never starts. The caller carries out the effects."""
