@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -331,6 +332,8 @@ def _start(
             send_up=lambda message: pools[0].uplink.send(message),
         )
         owner.listen()
+        owner.feed.append((events.PROCESS, time.time(), process, "up", "driver", os.getpid(), node, ""))
+        owner.feed.on_watch = owner.watch
         if not log_to_driver:
             owner.console.output = None
         config = NodeConfig(

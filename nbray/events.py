@@ -6,13 +6,17 @@ records below. Times are seconds since the epoch (``time.time()``), durations ar
     feed = Feed()
     cursor = 0
     records, cursor = feed.since(cursor)      # everything new, oldest first
+
+There will be more kinds of events: a reader passes over those that it does not know.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from math import inf
+from time import monotonic
 from typing import Any, NamedTuple, TypeAlias
 
 RawEvent: TypeAlias = tuple[Any, ...]
@@ -59,7 +63,7 @@ class TaskFinished(NamedTuple):
 
 
 class ProcessChanged(NamedTuple):
-    """An executor came up or went. ``state``: "up" or "down"; ``role``: "lane" or "actor"."""
+    """A process came up or went. ``state``: "up" or "down"; ``role``: "lane", "actor", or "driver"."""
 
     time: float
     process: str
@@ -84,22 +88,59 @@ class ActorChanged(NamedTuple):
 
 
 class ObjectChanged(NamedTuple):
-    """A large object in shared memory: ``state`` is "stored", "copied", "lost" or "freed"."""
+    """A large object, beyond 100 KiB. ``state``: "stored" (in shared memory), "spilled" (on disk, where it stays, because the
+    memory of the node's store was full), "copied" (to a further node) or "freed". It is lost when the last of its nodes goes.
+
+    ``made`` says how it came to be: "put", "result", "arguments" (passed by value) or "function" (a large one), "" for a copy and
+    for the end; ``by`` is the name of the function or method that returned or put it, "" for the driver's own code.
+    """
 
     time: float
     object: str
     state: str
     size: int
     node: str
+    made: str = ""
+    by: str = ""
 
 
 class NodeChanged(NamedTuple):
-    """``state``: "up" or "down"; ``resources``: what the node has, e.g. ``{"CPU": 2.0}``."""
+    """``state``: "up" or "down"; ``resources``: what the node has, e.g. ``{"CPU": 2.0}``; ``host``: its address, "" on the local
+    pool.
+    """
 
     time: float
     node: str
     state: str
     resources: dict[str, float]
+    host: str = ""
+
+
+class NodeSampled(NamedTuple):
+    """What a node is doing, about once a second, while somebody reads it (see `Feed.watch`).
+
+    ``cpu``: CPUs that are busy, as its machine or its control group counts them, with whatever else runs there; ``memory`` of
+    ``memory_total``, ``store`` of ``store_total`` (the objects in shared memory) and ``spilled`` (on disk): bytes. ``used``: what
+    of the node's resources is leased, e.g. ``{"CPU": 1.5}``.
+    """
+
+    time: float
+    node: str
+    cpu: float
+    memory: int
+    memory_total: int
+    store: int
+    store_total: int
+    spilled: int
+    used: dict[str, float]
+
+
+class ObjectHeld(NamedTuple):
+    """Which processes beside the owner (the first 16 digits of its id) have refs to a large object, as of now."""
+
+    time: float
+    object: str
+    holders: tuple[str, ...]
 
 
 class Printed(NamedTuple):
@@ -131,15 +172,24 @@ Event: TypeAlias = (
     | ObjectChanged
     | NodeChanged
     | Printed
+    | NodeSampled
+    | ObjectHeld
 )
 
 # Raw events carry these numbers. Task and object ids are (owner id as bytes, sequence number) there, formatted only
 # when somebody reads: most events of a busy run never are.
-TASK_SUBMITTED, TASK_DISPATCHED, TASK_FINISHED, PROCESS, ACTOR, OBJECT, NODE, PRINTED = range(8)
+(
+    TASK_SUBMITTED, TASK_DISPATCHED, TASK_FINISHED, PROCESS, ACTOR, OBJECT, NODE, PRINTED, NODE_SAMPLED, OBJECT_HELD,
+) = range(10)  # fmt: skip
 
 #: Characters of printed text that a feed keeps in all, and those of a text that is older than that.
 TEXT_KEPT, TEXT_OLD = 1 << 24, 80
 _TEXT = 6  # where it stands in the raw event
+
+#: Seconds after which a reader's wish for events that are made for readers only is forgotten, and between two such wishes.
+WATCHED, _RENEWED = 10.0, 3.0
+#: Actors, processes and nodes that have ended, of which a late reader is told still.
+_MOST_ENDED = 1_000
 
 
 def _hex(value: Any) -> str:
@@ -176,6 +226,10 @@ def record(raw: RawEvent) -> Event:
         return NodeChanged(*fields)
     if kind == PRINTED:
         return Printed(*fields)
+    if kind == NODE_SAMPLED:
+        return NodeSampled(*fields)
+    if kind == OBJECT_HELD:
+        return ObjectHeld(fields[0], fields[1], tuple(_hex(holder) for holder in fields[2]))
     raise ValueError(f"unknown event kind {kind!r}")
 
 
@@ -183,7 +237,7 @@ class Feed:
     """A bounded log of raw events with any number of independent readers.
 
     ``append`` and ``extend`` may be called by any thread. Readers poll with a cursor, so a feed that nobody reads costs an
-    append an event and nothing else.
+    append an event and nothing else. Of what was dropped, ``standing`` still tells what there is.
 
     Args:
         capacity: events kept at least; the oldest go when there are twice as many.
@@ -194,6 +248,11 @@ class Feed:
         self.closed = False
         self._log: list[RawEvent] = []
         self._dropped = 0
+        self._standing: dict[tuple[int, Any], RawEvent] = {}
+        self._ended: dict[tuple[int, Any], RawEvent] = {}
+        self._wishes: dict[int, float] = {}
+        #: Called with the kind of event that somebody wants to read; set by the runtime.
+        self.on_watch: Callable[[int], None] = lambda kind: None
         # A reader between the two steps of ``trim`` would miss as many events as were dropped. Appending needs no lock.
         self._trimming = threading.Lock()
         self._texts: deque[tuple[int, RawEvent]] = deque()
@@ -228,8 +287,49 @@ class Feed:
         excess = len(self._log) - self.capacity
         if excess > self.capacity:
             with self._trimming:
+                self._remember([raw for raw in self._log[:excess] if raw[0] > TASK_FINISHED])
                 del self._log[:excess]
                 self._dropped += excess
+
+    def _remember(self, raws: Iterable[RawEvent]) -> None:
+        standing, ended = self._standing, self._ended
+        for raw in raws:
+            kind = raw[0]
+            if kind == OBJECT:
+                if raw[3] == "freed":
+                    standing.pop((OBJECT, raw[2]), None)
+                    standing.pop((OBJECT_HELD, raw[2]), None)
+                elif raw[3] != "copied":
+                    standing[OBJECT, raw[2]] = raw
+            elif kind == OBJECT_HELD:
+                if (OBJECT, raw[2]) in standing:
+                    standing[OBJECT_HELD, raw[2]] = raw
+            elif kind in (PROCESS, ACTOR, NODE):
+                key, state = (kind, raw[2]), raw[5 if kind == ACTOR else 3]
+                standing.pop(key, None)
+                if state not in ("down", "dead"):
+                    standing[key] = raw
+                    ended.pop(key, None)
+                else:
+                    ended[key] = raw
+                    if len(ended) > _MOST_ENDED:
+                        del ended[next(iter(ended))]
+
+    def standing(self) -> list[RawEvent]:
+        """For a reader who has missed events: what the dropped ones say of nodes, processes, actors and objects as they were when
+        the oldest kept event came, and of the last that have ended.
+        """
+        with self._trimming:
+            return [*self._ended.values(), *self._standing.values()]
+
+    def watch(self, kind: int) -> None:
+        """A reader wants events of a kind that is made for readers only, such as ``NODE_SAMPLED``. To be said at least every
+        `WATCHED` seconds as long as that is so; more often costs nothing.
+        """
+        now = monotonic()
+        if now - self._wishes.get(kind, -inf) > _RENEWED and not self.closed:
+            self._wishes[kind] = now
+            self.on_watch(kind)
 
     def close(self) -> None:
         """No more events will come: the pool is gone. Views finish what is there and keep it as their last picture."""

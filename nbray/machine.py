@@ -1,10 +1,13 @@
-"""What this process may use of its machine: CPUs and memory, as its affinity, its cgroups and the host say."""
+"""What this process may use of its machine, and how much of it is used, as its affinity, its cgroups and the host say."""
 
 from __future__ import annotations
 
 import math
 import os
+import time
 from typing import NamedTuple
+
+import psutil
 
 #: A limit beyond this is none: cgroup v1 says "unlimited" with a number near 2^63.
 _NO_LIMIT = 1 << 60
@@ -44,6 +47,49 @@ class Memory(NamedTuple):
 
     used: int
     total: int
+
+
+class CpuFigures:
+    """How many CPUs are busy: of the host, or of this process' control group if that may not use them all.
+
+    Args:
+        root: where /proc and /sys are.
+    """
+
+    def __init__(self, root: str = "") -> None:
+        self._group = _limited(root)
+        self._before = self._read()
+
+    def busy(self) -> float:
+        """CPUs that were busy on average since the last call."""
+        (then, spent), now = self._before, self._read()
+        self._before = now
+        passed = now[0] - then
+        return max((now[1] - spent) / passed, 0.0) if passed > 0 else 0.0
+
+    def _read(self) -> tuple[float, float]:
+        """A moment, and the seconds that CPUs had been busy by then."""
+        now = time.monotonic()
+        if self._group:
+            return now, _fields(self._group).get("usage_usec", 0) / 1e6
+        times = psutil.cpu_times()
+        # A guest's time is in the user's, too.
+        return now, sum(times) - sum(
+            getattr(times, name, 0.0) for name in ("idle", "iowait", "guest", "guest_nice")
+        )
+
+
+def _limited(root: str) -> str:
+    """The ``cpu.stat`` of the nearest cgroup (v2) above this process that has a quota; "" if there is none."""
+    for path in _upwards(_paths(root)[""]):
+        at = f"{root}/sys/fs/cgroup{path}"
+        try:
+            with open(f"{at}/cpu.max") as file:
+                if not file.read().startswith("max") and "usage_usec" in _fields(f"{at}/cpu.stat"):
+                    return f"{at}/cpu.stat"
+        except OSError:
+            pass
+    return ""
 
 
 class _Cgroup(NamedTuple):

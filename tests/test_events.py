@@ -4,10 +4,17 @@ import threading
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from widgets_events import dispatched, finished, submitted
+from widgets_events import actor, dispatched, finished, oid, submitted
 
+from nbray import events
 from nbray.events import (
+    ACTOR,
+    NODE,
+    NODE_SAMPLED,
+    OBJECT,
+    OBJECT_HELD,
     PRINTED,
+    PROCESS,
     TEXT_KEPT,
     TEXT_OLD,
     Feed,
@@ -72,6 +79,51 @@ def test_a_reader_amid_a_trim_misses_nothing():
     feed.trim()
     reader.join()
     assert [raw[3] for raw in got[0]] == list(range(20, 25))
+
+
+def test_a_late_reader_is_told_what_stands_of_what_was_dropped():
+    feed = Feed(capacity=2)
+    feed.extend(
+        [
+            (NODE, 1.0, b"node-one", "up", {"CPU": 2.0}, ""),
+            (NODE, 1.0, b"node-two", "up", {"CPU": 2.0}, ""),
+            (PROCESS, 2.0, b"executor", "up", "lane", 7, b"node-one", ""),
+            (OBJECT, 3.0, oid(1), "stored", 1 << 20, b"node-one", "put", ""),
+            (OBJECT, 3.0, oid(2), "spilled", 1 << 20, b"node-one", "result", "f"),
+            (OBJECT_HELD, 3.5, oid(2), (b"executor",)),
+            (OBJECT, 4.0, oid(1), "freed", 1 << 20, b"node-one", "", ""),
+            (NODE, 5.0, b"node-two", "down", {}, ""),
+            actor(oid(9), "Board", "dead", reason="killed"),
+            submitted(0),
+            submitted(1),
+        ]
+    )
+    assert feed.standing() == []
+    feed.trim()
+    assert [raw[3] for raw in feed.raw_since(0)[0]] == [0, 1]
+    told = [(raw[0], raw[2]) for raw in feed.standing()]
+    assert sorted(told) == [
+        (PROCESS, b"executor"),
+        (ACTOR, oid(9)),
+        (OBJECT, oid(2)),
+        (NODE, b"node-one"),
+        (NODE, b"node-two"),
+        (OBJECT_HELD, oid(2)),
+    ]
+
+
+def test_a_wish_to_watch_is_passed_on_now_and_then_until_the_feed_closes(monkeypatch):
+    feed, wishes, now = Feed(), [], 100.0
+    monkeypatch.setattr(events, "monotonic", lambda: now)
+    feed.on_watch = wishes.append
+    for _ in range(70):
+        feed.watch(NODE_SAMPLED)
+        now += 0.1
+    assert wishes == [NODE_SAMPLED] * 3
+    feed.close()
+    now += 100
+    feed.watch(NODE_SAMPLED)
+    assert len(wishes) == 3
 
 
 def test_a_closed_feed_can_still_be_read():

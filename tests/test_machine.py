@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from nbray.machine import Memory, MemoryFigures, cpu_count
+from nbray import machine as of_machine
+from nbray.machine import CpuFigures, Memory, MemoryFigures, cpu_count
 
 GIB = 1 << 30
 MEMINFO = "MemTotal:       16777216 kB\nMemFree:         1048576 kB\nMemAvailable:    8388608 kB\n"  # half of 16 GiB
@@ -90,3 +91,24 @@ def test_this_machine_has_memory_and_cpus():
     used, total = MemoryFigures().read()
     assert 0 < used < total and MemoryFigures().total() > 0
     assert cpu_count() >= 1
+
+
+def test_a_cgroup_with_a_quota_counts_its_own_cpus_and_one_without_leaves_that_to_the_host(
+    machine, tmp_path, monkeypatch
+):
+    now = 100.0
+    monkeypatch.setattr(of_machine.time, "monotonic", lambda: now)
+    group = {"proc/self/cgroup": "0::/pod/box\n", "sys/fs/cgroup/pod/box/cpu.max": "max 100000\n"}
+    machine(
+        **group,
+        **{"sys/fs/cgroup/pod/cpu.max": "200000 100000\n"},
+        **{"sys/fs/cgroup/pod/cpu.stat": "usage_usec 1000000\n"},
+    )
+    figures = CpuFigures(str(tmp_path))
+    now += 2.0
+    (tmp_path / "sys/fs/cgroup/pod/cpu.stat").write_text("usage_usec 4000000\nuser_usec 1\n")
+    assert figures.busy() == pytest.approx(1.5)
+    (tmp_path / "sys/fs/cgroup/pod/cpu.max").write_text("max 100000\n")
+    figures = CpuFigures(str(tmp_path))
+    now += 1.0
+    assert 0.0 <= figures.busy() < 1e6

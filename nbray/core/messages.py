@@ -94,6 +94,7 @@ LEAVING = 49      # reason: this process ends itself on purpose (exit_actor), it
 # ("actor", actor id, state, epoch, address or None, reason or None)   state: pending, alive, restarting, dead
 # ("processes_gone", [process id, ...])
 # ("node", node id, state, resources, address)        state: "up" or "down"
+# ("sampled", node id, figures, leased)                figures: as in executor/upkeep.py; leased: units by resource
 
 # A lease's shape: (resources, environment). resources = ((name, units), ...) sorted by name, in 1/10000 of a CPU, GPU or
 # custom resource; environment = ((variable, value), ...) sorted.

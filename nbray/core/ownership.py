@@ -138,6 +138,8 @@ class Holds:
     """
 
     def __init__(self) -> None:
+        #: Sequence numbers of objects whose holders have changed; whoever tells of it takes them out.
+        self.changed: set[int] = set()
         self._entries: dict[int, Entry] = {}
         self._counts: dict[int, dict[Holder, int]] = {}
         self._by_holder: dict[Holder, set[int]] = {}
@@ -164,6 +166,8 @@ class Holds:
         if counts is None:
             counts = self._counts[sequence] = {}
             self._entries[sequence] = entry
+        if holder not in counts:
+            self.changed.add(sequence)
         counts[holder] = counts.get(holder, 0) + n
         self._by_holder.setdefault(holder, set()).add(sequence)
 
@@ -204,6 +208,7 @@ class Holds:
     def _remove(self, sequence: int, holder: Holder) -> None:
         counts = self._counts[sequence]
         del counts[holder]
+        self.changed.add(sequence)
         of_holder = self._by_holder[holder]
         of_holder.discard(sequence)
         if not of_holder:

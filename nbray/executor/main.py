@@ -90,6 +90,7 @@ class Executor:
         owner.on_block, owner.on_unblock = self._blocked, self._unblocked
         owner.on_flush = self.upstream.share_events
         owner.cause = self._cause
+        owner.current_name = self._current_name
         owner.peers.caller = self._caller
         owner.current_lease = lambda: self.lease
         owner.inquiry.activity = self._activity
@@ -301,6 +302,10 @@ class Executor:
             # A coroutine says nobody that it waits; what it has submitted and has not got is what it can be waiting for.
             awaited = self.owner.inquiry.submitted(call.task_id) or None
         return None if awaited is None else self.owner.inquiry.refs(awaited)
+
+    def _current_name(self) -> str:
+        call = current()
+        return call.name if call is not None else self.class_name
 
     # -- the main thread ------------------------------------------------------------------------------------------------
 

@@ -205,7 +205,8 @@ class Runner:
         owner = self.owner
         if not dumped.buffers and not dumped.refs and len(dumped.pickle) < 65536:
             return dumped.pickle
-        value, guard = owner.values.keep(dumped, object_id(ProcessId(receiver.process), sequence), own=False)
+        oid = object_id(ProcessId(receiver.process), sequence)
+        value, guard = owner.values.keep(dumped, oid, "result", own=False)
         if guard is not None and guard.contained:
             value = with_refs(value, self._export_result(guard.contained, receiver))
         return value

@@ -41,7 +41,7 @@ from nbray.executor.pool import IdlePool, Shape, shape_of
 from nbray.executor.process_limit import most_processes
 from nbray.executor.record import Record
 from nbray.executor.template_link import TemplateLink
-from nbray.executor.upkeep import Upkeep
+from nbray.executor.upkeep import Sample, Upkeep
 from nbray.owner.serving import StoreServer
 from nbray.store.directory import remove_store
 from nbray.store.store import Store
@@ -77,6 +77,7 @@ class Node:
         on_hosted: (actor id, epoch, address, None or pickled failure) an actor's ``__init__`` has ended.
         on_output: (last lease id or None, pid, [Rest, ...]) what an executor that is gone had printed last; comes
             before ``on_exit``.
+        on_sample: (sample) the node's figures, while it is watched.
         on_exit: (lease id or None, process id, loss) an executor is gone. Not called for those that never were ready, whose
             ``lane`` or ``host`` raises, nor after ``close``.
         reactor: the node agent's sockets.
@@ -94,6 +95,7 @@ class Node:
         self.on_exit: Callable[[int | None, bytes, Loss], None] = _ignore
         self.on_output: Callable[[int | None, int, list[Rest]], None] = _ignore
         self._most = most_processes(os.environ)
+        self.on_sample: Callable[[Sample], None] = _ignore
         self._store: Store | None = None
         self._server: StoreServer | None = None
         self._upkeep = Upkeep(self._candidates, self._out_of_memory)
@@ -153,6 +155,10 @@ class Node:
     def most_processes(self) -> int:
         """So many of its processes may be lanes at a time."""
         return self._most
+
+    def watch(self, seconds: float) -> None:
+        """Call ``on_sample`` once a second for that long, from now on."""
+        self._upkeep.watched(seconds, self.on_sample)
 
     async def close(self) -> None:
         """End every process of the node and remove its files, within 2 seconds. Nothing happens the second time."""

@@ -478,7 +478,8 @@ def why(reason: Loss | None) -> str:
         return ""
     kind, text, pid, code, _ = reason
     if kind == "init":
-        return "its __init__ raised"
+        told = describe_error(text) if isinstance(text, bytes) else text
+        return f"its __init__ raised: {told.strip().rpartition(chr(10))[2]}"
     if kind == "killed" and text == EXIT_ACTOR:
         return "it exited on purpose, by exit_actor()"
     return {

@@ -58,7 +58,7 @@ class Calls:
         except Exception as error:
             raise SerializationError(explain_unpicklable(callable_, error)) from None
         sequence, oid = self.owner.new_id()
-        value, guard = self.owner.values.keep(Dumped(blob, (), refs), oid)
+        value, guard = self.owner.values.keep(Dumped(blob, (), refs), oid, "function")
         return Function(next(self._functions), name, value, guard)
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
@@ -90,7 +90,7 @@ class Calls:
     def _payload(self, dumped: Any, slots: tuple[Any, ...]) -> tuple[Any, ...]:
         if self.owner.garbage:
             self.owner.collect()
-        payload, guard = self.owner.values.keep(dumped, self.owner.new_id()[1])
+        payload, guard = self.owner.values.keep(dumped, self.owner.new_id()[1], "arguments")
         return payload, slots, tuple(dumped.refs), guard
 
     def dependencies(self, slots: tuple[tuple[Any, Entry], ...]) -> tuple[bytes, ...]:

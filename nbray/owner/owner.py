@@ -25,7 +25,16 @@ from nbray.channel.leader import Leadership
 from nbray.channel.reactor import Reactor
 from nbray.core import messages as m
 from nbray.core.digest import Digest
-from nbray.core.ids import FIRST_STREAM, STREAM_STRIDE, STRIDE, Address, ObjectId, ProcessId, object_id
+from nbray.core.ids import (
+    FIRST_STREAM,
+    STREAM_STRIDE,
+    STRIDE,
+    Address,
+    ObjectId,
+    ProcessId,
+    object_id,
+    sequence_of,
+)
 from nbray.core.lineage import place_of, put_value
 from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Completer, Entry, Holds, refs_in, with_refs
@@ -125,6 +134,7 @@ class Owner:
         self.abandoned = ""
         #: Of what the calling thread submits: the id of the task that does it, b"" for the driver, and the notebook cell.
         self.cause: Callable[[], tuple[bytes, str]] = lambda: _NOBODY
+        self.current_name: Callable[[], str] = lambda: ""
         self.current_lease: Callable[[], int | None] = lambda: None
         #: Called when the user code of a task or actor waits for longer than a moment: for which entries, until when.
         self.on_block: Callable[[Sequence[Entry], float | None], None] | None = None
@@ -164,6 +174,7 @@ class Owner:
             "actors": self.actors.answered,
             "supply": self.actors.answered,
             "node": self._node,
+            "sampled": self._sampled,
         }
         self.values.localize = self.peers.localize
 
@@ -179,11 +190,11 @@ class Owner:
         sequence = next(self.sequences)
         entry = self.entry_type(self.process, sequence)
         if not self.garbage:
-            entry.value, entry.guard = self.values.keep(dumped, object_id(self.process, sequence))
+            entry.value, entry.guard = self.values.keep(dumped, object_id(self.process, sequence), "put")
         else:
             try:
                 self.collect(spare=True)  # what was dropped makes room for this one, or is written over by it
-                entry.value, entry.guard = self.values.keep(dumped, object_id(self.process, sequence))
+                entry.value, entry.guard = self.values.keep(dumped, object_id(self.process, sequence), "put")
             finally:
                 self.values.store.drop_spared()
         if place_of(entry.value) is not None:
@@ -357,8 +368,9 @@ class Owner:
             self.peers.fetch((entry,))
             self.lead.ensure_background()
 
-    def _stored(self, oid: bytes, size: int) -> None:
-        self.feed.append((events.OBJECT, time.time(), oid, "stored", size, self.node))
+    def _stored(self, oid: bytes, size: int, on_disk: bool, made: str) -> None:
+        state = "spilled" if on_disk else "stored"
+        self.feed.append((events.OBJECT, time.time(), oid, state, size, self.node, made, self.current_name()))
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
@@ -420,6 +432,9 @@ class Owner:
             value = with_refs(value, ())
         if owned:
             guard.segment = self.values.segment(value)
+            sequence = sequence_of(guard.segment.object_id)
+            if self.holds.entry(sequence) is not None:  # who has it had what was not known to be large
+                self.holds.changed.add(sequence)
         return value, guard
 
     # -- results ---------------------------------------------------------------------------------------------------
@@ -461,7 +476,18 @@ class Owner:
     def _node(self, node: bytes, state: str, resources: Any, address: Any) -> None:
         if state == "down":
             self.dead_nodes.add(node)
-        self.feed.append((events.NODE, time.time(), node, state, dict(resources)))
+        have = {name: n / m.RESOURCE_UNIT for name, n in resources}
+        host = address[3].rpartition(":")[0] if address else ""
+        self.feed.append((events.NODE, time.time(), node, state, have, host))
+
+    def _sampled(self, node: bytes, figures: Sequence[Any], used: Sequence[Any]) -> None:
+        leased = {name: n / m.RESOURCE_UNIT for name, n in used if n}
+        self.feed.append((events.NODE_SAMPLED, time.time(), node, *figures, leased))
+
+    def watch(self, kind: int) -> None:
+        """Somebody reads events that are made for readers only. On any thread."""
+        if kind == events.NODE_SAMPLED and not self.closed and not self.abandoned:
+            self.send_up(("watch_nodes", events.WATCHED))
 
     def _printed_last(self, pid: int, node: bytes, rest: Sequence[tuple[int, int, int, bytes]]) -> None:
         """A dead executor's output, as far as it may not have come: after what lies unread in the socket."""
@@ -538,10 +564,21 @@ class Owner:
             self.tasks.tick(now)
             self.actors.tick(now)
             self.peers.tick()
+            if self.holds.changed:
+                self._tell_holders()
             self.carry_out()
         if self.on_flush is not None:
             self.on_flush()
         self.feed.trim()
+
+    def _tell_holders(self) -> None:
+        """Once a second, and of large objects only: who else has them."""
+        now, large = time.time(), self.values.segments
+        changed, self.holds.changed = self.holds.changed, set()
+        for sequence in changed:
+            oid = object_id(self.process, sequence)
+            if oid in large:
+                self.feed.append((events.OBJECT_HELD, now, oid, tuple(self.holds.holders(sequence))))
 
     def check_alive(self) -> None:
         """Refuse what could never be answered."""

@@ -36,7 +36,7 @@ class Values:
     Args:
         node: this process' node. store_dir: where its large objects lie.
         serve: the address from which other nodes can pull them.
-        stored: told of each new segment, ``(object id, size)``.
+        stored: told of each new segment, ``(object id, size, whether it is on disk, how it was made)``.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Values:
         store_dir: str,
         serve: Address,
         garbage: Garbage,
-        stored: Callable[[bytes, int], None],
+        stored: Callable[[bytes, int, bool, str], None],
     ) -> None:
         self.node = node
         self.serve = serve
@@ -57,11 +57,12 @@ class Values:
         self.localize: Callable[[WireValue], WireValue] | None = None
 
     def keep(
-        self, dumped: Dumped, object_id: ObjectId, *, own: bool = True
+        self, dumped: Dumped, object_id: ObjectId, made: str, *, own: bool = True
     ) -> tuple[WireValue, Guard | None]:
         """The wire value, without refs (they are in the guard), and what keeps it alive.
 
         Args:
+            made: how it came to be, for the feed: "put", "result", "arguments" or "function".
             own: this process owns the object and removes its segment at the end.
 
         Raises:
@@ -77,13 +78,13 @@ class Values:
             if not refs:
                 return value, None
         else:
-            made = self.store.write(object_id, data, buffers)
-            value = (SHARED, object_id, self.node, made.name, made.size, made.layout, tuple(self.serve), ())
+            name, size, layout = self.store.write(object_id, data, buffers)
+            value = (SHARED, object_id, self.node, name, size, layout, tuple(self.serve), ())
             guard = Guard()
             if own:
                 guard.segment = self.segment(value)
             guard.contained = tuple(refs)
-            self._stored(object_id, made.size)
+            self._stored(object_id, size, self.store.on_disk(name), made)
             return value, guard
         guard = Guard()
         guard.contained = tuple(refs)

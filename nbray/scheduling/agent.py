@@ -14,6 +14,7 @@ from nbray.core.messages import Loss, Message, Spec
 from nbray.core.placement import Place
 from nbray.executor.node_config import StartError
 from nbray.executor.outlet import Rest
+from nbray.executor.upkeep import Sample
 from nbray.scheduling import streams
 
 logger = logging.getLogger("nbray.agent")
@@ -26,6 +27,7 @@ class NodeLike(Protocol):
     on_hosted: Callable[[bytes, int, Address, bytes | None], None]
     on_exit: Callable[[int | None, bytes, Loss], None]
     on_output: Callable[[int | None, int, list[Rest]], None]
+    on_sample: Callable[[Sample], None]
 
     @property
     def address(self) -> Address: ...
@@ -42,6 +44,7 @@ class NodeLike(Protocol):
     ) -> Address: ...
     def end_lane(self, lease_id: int, kill: bool) -> None: ...
     def retire(self, lease_id: int) -> None: ...
+    def watch(self, seconds: float) -> None: ...
     def down(self, process_id: bytes, message: Message) -> None: ...
 
 
@@ -73,6 +76,7 @@ class NodeAgent(WorkerPlugin):
         node.on_hosted = self._hosted
         node.on_exit = self._exited
         node.on_output = self._printed
+        node.on_sample = lambda sample: self._report(streams.SAMPLED, sample)
         worker.stream_handlers[streams.ORDER] = self._heard
         streams.hasten(worker.batched_stream)
         totals = None if self.totals is None else dict(self.totals)
@@ -126,6 +130,8 @@ class NodeAgent(WorkerPlugin):
                 self._end(*fields)
             elif kind == streams.RETIRE:
                 self.node.retire(*fields)
+            elif kind == streams.WATCH:
+                self.node.watch(*fields)
             elif kind == streams.PASS_DOWN:
                 self.node.down(*fields)
         except Exception:  # Dask would close the worker's link

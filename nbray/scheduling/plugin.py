@@ -72,6 +72,7 @@ class PlacementPlugin(SchedulerPlugin):
         self._lease_keys: dict[LeaseId, str] = {}
         self._settling = False
         self._scaled = -math.inf  # when Dask's adaptive scaling last asked what is needed
+        self._watched_until = 0.0
         scheduler.stream_handlers[streams.UP] = self._heard_client
         scheduler.stream_handlers[streams.REPORT] = self._heard_agent
         scheduler.handlers[streams.JOIN] = self._join
@@ -167,6 +168,14 @@ class PlacementPlugin(SchedulerPlugin):
         self._homes.setdefault(worker, set())
         self.placement.add_node(NodeId(node), totals, labels, address, most)
         self._tell_drivers(("node", node, "up", tuple(totals.items()), address))
+        if self._loop.time() < self._watched_until:
+            self._order(worker, (streams.WATCH, self._watched_until - self._loop.time()))
+
+    def _agent_sampled(self, worker: str, sample: tuple[Any, ...]) -> None:
+        node = self.placement.ledger.nodes.get(self._nodes[worker])
+        if node is not None:
+            used = tuple((name, n - node.free.get(name, 0)) for name, n in node.totals.items())
+            self._tell_drivers(("sampled", node.id, sample, used))
 
     def _agent_granted(self, worker: str, lease: LeaseId, address: tuple[Any, ...]) -> None:
         self._settled_in(worker, ProcessId(address[0]))
@@ -302,6 +311,11 @@ class PlacementPlugin(SchedulerPlugin):
             for lease in ledger.leases.values()
         )
         self._tell(process, ("supply", request, nodes, leases, self.placement.actors_waiting()))
+
+    def _op_watch_nodes(self, process: ProcessId, seconds: float) -> None:
+        self._watched_until = self._loop.time() + seconds
+        for worker in self._workers.values():
+            self._order(worker, (streams.WATCH, seconds))
 
     def _op_watch_process(self, process: ProcessId, watched: ProcessId) -> None:
         if not self.census.watch(process, watched):

@@ -26,11 +26,13 @@ REFUSED = "refused"  # lease, loss: its executor could not be started
 HOSTED = "hosted"  # actor, epoch, address, None or pickled failure: ``__init__`` has ended
 EXITED = "exited"  # lease or None, process, loss
 OUTPUT = "output"  # owner process, pid, node id, [Rest, ...]: what an executor that is gone had printed last
+SAMPLED = "sampled"  # figures of the node, see executor/upkeep.py
 PASS_UP = "pass_up"  # process, message: from an executor's owner
 
 # Orders to an agent
 END = "end"  # lease, kill
 RETIRE = "retire"  # lease
+WATCH = "watch"  # seconds for which the node's figures are wanted
 PASS_DOWN = "pass_down"  # process, message: for an executor's owner
 
 #: The RPC by which drivers and agents join: answers {"secret", "version", "python"}.

@@ -187,6 +187,10 @@ class Store:
             path_on_disk(self.directory, name)
         )
 
+    def on_disk(self, name: str) -> bool:
+        """Whether the object in that file did not fit into memory. It stays where it was written."""
+        return not os.path.exists(path_of(self.directory, name))
+
     def left_by(self, process: bytes) -> list[str]:
         """The names of the objects that are or were owned by that process.
 
