@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import secrets
 import shutil
@@ -11,8 +12,8 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgpack
 
@@ -29,6 +30,10 @@ from nbray.store.directory import make_store, remove_store
 
 if TYPE_CHECKING:
     from nbray.cluster.pool import Pool
+    from nbray.owner.console import Author
+
+    #: Prefix of each line, author, stream as in OUTPUT, text, pid, node id.
+    Sink: TypeAlias = Callable[[str, Author, int, str, int, bytes], None]
     from nbray.core.calls import Function
     from nbray.executor.main import Executor
 
@@ -37,6 +42,8 @@ _forked = False
 _exiting = False
 _starting = threading.Lock()
 _entry_type: type[Entry] = Entry
+#: Who takes what tasks print, instead of the terminal.
+_sink: Sink | None = None
 
 
 def register(entry_type: type[Entry]) -> None:
@@ -334,8 +341,11 @@ def _start(
         owner.listen()
         owner.feed.append((events.PROCESS, time.time(), process, "up", "driver", os.getpid(), node, ""))
         owner.feed.on_watch = owner.watch
+        _in_a_kernel()
         if not log_to_driver:
             owner.console.output = None
+        elif _sink is not None:
+            owner.console.output = _into(_sink, owner)
         config = NodeConfig(
             node_id=node,
             session_dir=session_dir,
@@ -363,6 +373,33 @@ def _start(
         raise
     owner.job, owner.namespace = process, namespace or secrets.token_hex(8)
     return Runtime(owner, pools[0], None)
+
+
+def _into(sink: Sink, owner: Owner) -> Callable[[Author, int, str, int, bytes], None]:
+    def take(who: Author, stream: int, text: str, pid: int, node: bytes) -> None:
+        sink(owner.console.prefix(who, pid, node), who, stream, text, pid, node)
+
+    return take
+
+
+def route(sink: Sink | None) -> None:
+    """What tasks and actors print goes there, in this session and later ones; None: to the terminal."""
+    global _sink
+    _sink = sink
+    runtime = _current
+    if runtime is not None and runtime.executor is None and runtime.owner.console.output is not None:
+        owner = runtime.owner
+        owner.console.output = owner.console.show if sink is None else _into(sink, owner)
+
+
+def _in_a_kernel() -> None:
+    """In a notebook's kernel, output goes to its cell also without ``%load_ext nbray``."""
+    kernel = sys.modules.get("ipykernel.kernelapp")
+    if _sink is None and kernel is not None and kernel.IPKernelApp.initialized():
+        try:
+            importlib.import_module("nbray_magics.routing").install()
+        except ImportError:  # nbray alone was copied to somewhere: the terminal's way works here, too
+            pass
 
 
 def shutdown() -> None:

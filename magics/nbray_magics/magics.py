@@ -16,6 +16,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
 from nbray.exceptions import NbrayError, RayTaskError
+from nbray_magics import routing
 from nbray_magics.complete import complete
 from nbray_magics.grammar import NbrayUsageError, Table
 from nbray_magics.notebook import Notebook
@@ -117,6 +118,7 @@ def load(shell: Any) -> None:
     shell.register_magics(magics)
     shell.Completer.custom_matchers.append(magics.matcher)
     shell.input_transformers_cleanup.append(help_without_a_cell)
+    routing.install()
 
 
 def unload(shell: Any) -> None:
@@ -131,6 +133,7 @@ def unload(shell: Any) -> None:
     shell.Completer.custom_matchers.remove(magics.matcher)
     shell.input_transformers_cleanup.remove(help_without_a_cell)
     magics.notebook.close()
+    routing.uninstall()
 
 
 def _loaded(shell: Any) -> NbrayMagics | None:

@@ -28,8 +28,9 @@ from nbray.executor.boot import Boot
 from nbray.executor.cancelling import Cancelling
 from nbray.executor.deadlines import Deadlines
 from nbray.executor.limits import Limits
-from nbray.executor.running import ArgumentLost, Caller, Current, Runner, current, enter
+from nbray.executor.running import ArgumentLost, Caller, Current, Runner, current, enter, running_call
 from nbray.executor.upstream import Upstream
+from nbray.owner.origin import follow
 from nbray.owner.owner import Owner
 
 #: Seconds between two looks whether TCP has passed on what was answered, where it had no room at first.
@@ -87,6 +88,7 @@ class Executor:
         owner = self.owner
         self.runner = Runner(owner)
         self.upstream = Upstream(self, boot.log_path)
+        follow(running_call)
         owner.on_block, owner.on_unblock = self._blocked, self._unblocked
         owner.on_flush = self.upstream.share_events
         owner.cause = self._cause

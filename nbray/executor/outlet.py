@@ -1,6 +1,6 @@
-"""What a process has written to its descriptors 1 and 2, and how much of it has been passed on.
+"""What a process has written to its descriptors 1 and 2 and what it displayed, and how much of it has been passed on.
 
-Both are files of the node's session directory. So a write never blocks, costs a microsecond whoever does it (Python, C, a
+All are files of the node's session directory. So a write never blocks, costs a microsecond whoever does it (Python, C, a
 subprocess), and survives the process: the node agent finds with ``rest_of`` what was not passed on. The positions are in a
 mapped file, which survives as well. What has been passed on gives its disk space back.
 """
@@ -10,13 +10,17 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import threading
 from collections import deque
 from typing import Any, NamedTuple
 
 from nbray.executor import linux
 
-_POSITIONS, _ANSWERED = struct.Struct("<QQQ"), struct.Struct("<Q")
-SUFFIXES = (".out", ".err", ".sent")
+_POSITIONS, _ANSWERED = struct.Struct("<QQQQ"), struct.Struct("<Q")
+#: Of the files of streams 1, 2 and 3 (only once something is displayed, see ``shown.py``), and of the positions.
+STREAMS = (".out", ".err", ".shown")
+_SENT = ".sent"
+SUFFIXES = (*STREAMS, _SENT)
 #: Bytes of one message, and of a line that is not cut.
 _PIECE, _LINE = 1 << 16, 1 << 24
 #: Bytes that stay on disk: the end of stderr goes into the error of a crash.
@@ -37,13 +41,15 @@ class Piece(NamedTuple):
 class Outlet:
     """
     Args:
-        path: of the two files, without their suffixes. They exist.
+        path: of the files, without their suffixes. Those of streams 1 and 2 exist.
     """
 
     def __init__(self, path: str) -> None:
-        self._files = [os.open(path + suffix, os.O_RDONLY) for suffix in SUFFIXES[:2]]
-        self._holes = [os.open(path + suffix, os.O_WRONLY) for suffix in SUFFIXES[:2]]
-        sent = os.open(path + SUFFIXES[2], os.O_RDWR | os.O_CREAT, 0o600)
+        self._path = path
+        self._files = [os.open(path + suffix, os.O_RDONLY) for suffix in STREAMS[:2]]
+        self._holes = [os.open(path + suffix, os.O_WRONLY) for suffix in STREAMS[:2]]
+        self._writing = [1, 2]
+        sent = os.open(path + _SENT, os.O_RDWR | os.O_CREAT, 0o600)
         os.ftruncate(sent, _POSITIONS.size)
         self._sent = mmap.mmap(sent, _POSITIONS.size)
         os.close(sent)
@@ -51,8 +57,20 @@ class Outlet:
         self._dug = [0, 0]
         self._known = [0, 0]
         self._answered = 0
-        #: Who wrote up to where: (0 or 1, end, by), in the order of writing.
+        self._adding = threading.Lock()
+        #: Who wrote up to where: (0, 1 or 2, end, by), in the order of writing.
         self._spans: deque[tuple[int, int, Any]] = deque()
+
+    def _add_stream(self) -> None:
+        """The third file: most processes never have one."""
+        with self._adding:
+            if len(self._writing) == 2:
+                path = self._path + STREAMS[2]
+                self._writing.append(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+                self._holes.append(self._writing[2])
+                for positions in (self.positions, self._dug, self._known):
+                    positions.append(0)
+                self._files.append(os.open(path, os.O_RDONLY))
 
     def sizes(self) -> list[int]:
         return [os.lseek(file, 0, os.SEEK_END) for file in self._files]
@@ -64,19 +82,22 @@ class Outlet:
     def note_others(self, by: Any) -> None:
         """What C code or a subprocess has written until now comes before what is written next, on the other stream too."""
         sizes = self.sizes()
-        for index in (0, 1):
+        for index in (0, 1):  # nobody else writes to the third
             if sizes[index] > self._known[index]:
                 self._known[index] = sizes[index]
                 self._spans.append((index, sizes[index], by))
 
     def write(self, stream: int, data: bytes, by: Any) -> None:
-        """Whole lines by ``by``, after whatever is in the file. ``stream``: 1 or 2."""
+        """Whole lines by ``by``, after whatever is in the file. ``stream``: 1, 2 or 3."""
+        if stream == 3:
+            self._add_stream()
+        to = self._writing[stream - 1]
         while data:
-            written = os.write(stream, data)
+            written = os.write(to, data)
             data = data[written:]
         try:
             # The description's own position: after an appending write, the end of just that write.
-            end = self._known[stream - 1] = os.lseek(stream, 0, os.SEEK_CUR)
+            end = self._known[stream - 1] = os.lseek(to, 0, os.SEEK_CUR)
             self._spans.append((stream - 1, end, by))
         except OSError:  # user code has put a pipe in its place
             pass
@@ -107,7 +128,7 @@ class Outlet:
                 assert piece is not None
                 return piece
             spans.popleft()
-        for index in (0, 1):
+        for index in range(len(sizes)):
             if positions[index] < sizes[index]:
                 piece = self._piece(index, sizes[index], last, None)
                 if piece is not None:
@@ -139,9 +160,10 @@ class Outlet:
 
     def settle(self) -> None:
         """The system has all that was passed on, and delivers it whatever becomes of this process."""
-        _POSITIONS.pack_into(self._sent, 0, *self.positions, self._answered)
-        for index in (0, 1):
-            end = self.positions[index]
+        positions = self.positions
+        shown = positions[2] if len(positions) > 2 else 0
+        _POSITIONS.pack_into(self._sent, 0, positions[0], positions[1], shown, self._answered)
+        for index, end in enumerate(positions):
             if end - self._dug[index] > _DIG:
                 linux.give_back(self._holes[index], end - _KEEP)
                 self._dug[index] = end
@@ -149,15 +171,15 @@ class Outlet:
 
 def _positions_of(path: str) -> tuple[int, ...]:
     try:
-        with open(path + SUFFIXES[2], "rb") as file:
+        with open(path + _SENT, "rb") as file:
             return _POSITIONS.unpack(file.read(_POSITIONS.size))
     except (OSError, struct.error):  # it never came so far
-        return (0, 0, 0)
+        return (0, 0, 0, 0)
 
 
 def answered_of(path: str) -> int:
     """Where stderr stood when the process of that outlet last answered a call."""
-    return _positions_of(path)[2]
+    return _positions_of(path)[3]
 
 
 class Rest(NamedTuple):
@@ -172,9 +194,9 @@ class Rest(NamedTuple):
 def rest_of(path: str) -> list[Rest]:
     """What the process of that outlet, which is dead, has not passed on for sure; a part of it may have come over."""
     rest = []
-    for index, position in enumerate(_positions_of(path)[:2]):
+    for index, position in enumerate(_positions_of(path)[:3]):
         try:
-            with open(path + SUFFIXES[index], "rb") as file:
+            with open(path + STREAMS[index], "rb") as file:
                 missing = max(file.seek(0, os.SEEK_END) - position - _REST, 0)
                 file.seek(position + missing)
                 data = file.read(_REST)

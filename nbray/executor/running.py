@@ -94,18 +94,18 @@ class Current:
         return object_id(ProcessId(self.owner), self.sequence)
 
 
-#: What the running thread or asyncio task is doing.
-_running: contextvars.ContextVar[Current | None] = contextvars.ContextVar("nbray_call", default=None)
+#: What the running thread or asyncio task is doing; a thread that a call starts does it for that call.
+running_call: contextvars.ContextVar[Current | None] = contextvars.ContextVar("nbray_call", default=None)
 
 
 def current() -> Current | None:
     """The call that the calling thread or asyncio task runs."""
-    return _running.get()
+    return running_call.get()
 
 
 def enter(call: Current | None) -> None:
     """The calling thread or asyncio task runs that call from here on."""
-    _running.set(call)
+    running_call.set(call)
 
 
 class Runner:

@@ -11,7 +11,7 @@ import sys
 
 from nbray.executor import gpus, linux, threads
 from nbray.executor.boot import Boot
-from nbray.executor.outlet import SUFFIXES
+from nbray.executor.outlet import STREAMS
 
 
 def settle(boot: Boot) -> Boot:
@@ -44,7 +44,7 @@ def _standard_streams(log_path: str) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    for number, suffix in ((1, SUFFIXES[0]), (2, SUFFIXES[1])):
+    for number, suffix in ((1, STREAMS[0]), (2, STREAMS[1])):
         log = os.open(log_path + suffix, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(log, number)
         os.close(log)

@@ -36,7 +36,7 @@ from nbray.executor.boot import Boot
 from nbray.executor.loss import tail_of
 from nbray.executor.memory import private_bytes
 from nbray.executor.node_config import NodeConfig, StartError
-from nbray.executor.outlet import SUFFIXES, Rest, answered_of, rest_of
+from nbray.executor.outlet import STREAMS, SUFFIXES, Rest, answered_of, rest_of
 from nbray.executor.pool import IdlePool, Shape, shape_of
 from nbray.executor.process_limit import most_processes
 from nbray.executor.record import Record
@@ -484,7 +484,7 @@ class Node:
         self._forget(executor)
         self._upkeep.executor_ended()
         path = self._boot(executor.number, executor.shape).log_path
-        tail = tail_of(path + SUFFIXES[1], answered_of(path))
+        tail = tail_of(path + STREAMS[1], answered_of(path))
         rest = rest_of(path)
         if rest:
             self.on_output(executor.served, executor.pid, rest)

@@ -12,6 +12,7 @@ from nbray.channel.connection import Connection
 from nbray.core import messages as m
 from nbray.executor.outlet import Outlet
 from nbray.executor.running import Current, current
+from nbray.executor.shown import Shown
 from nbray.executor.streams import Lines, NoInput
 from nbray.owner.console import NOBODY, Author
 
@@ -54,6 +55,7 @@ class Upstream:
         self._pumping = threading.Lock()
         self.out = Lines(1, self._print)
         self.err = Lines(2, self._print)
+        Shown(self._print).install()
         sys.stdin, sys.stdout, sys.stderr = NoInput(), self.out, self.err
 
     def _print(self, number: int, data: bytes) -> None:

@@ -6,6 +6,7 @@ reads on, the sockets fill, and whoever prints much waits, as it would on a pipe
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -13,7 +14,7 @@ import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import TextIO
+from typing import Any, TextIO
 
 logger = logging.getLogger("nbray.console")
 
@@ -113,18 +114,40 @@ class Console:
             finally:
                 self._writing = False
 
+    def prefix(self, who: Author, pid: int, node: bytes) -> str:
+        """What stands before each line of a process."""
+        where = f", node={node.hex()[:8]}" if node and node != self._node else ""
+        return f"({clean(who[0])} pid={pid}{where})"
+
     def show(self, who: Author, stream: int, text: str, pid: int, node: bytes) -> None:
-        """To the terminal: a prefix a line."""
+        """To the terminal: a prefix a line; of a display its text."""
         out = sys.stderr if stream == 2 else sys.stdout
         if out is None:  # pythonw, a daemon
             return
-        where = f", node={node.hex()[:8]}" if node and node != self._node else ""
-        prefix = f"({clean(who[0])} pid={pid}{where})"
+        if stream == 3:
+            shows = [each["data"].get("text/plain", "a display") for each in displays(text) if "data" in each]
+            text = "".join([f"{show}\n" for show in shows])
+            if not text:
+                return
+        prefix = self.prefix(who, pid, node)
         if _colours(out):
             prefix = f"\x1b[36m{prefix}\x1b[0m"
         lines = text.removesuffix("\n").split("\n")
         out.write("".join([f"{prefix} {shown(line)}\n" for line in lines]))
         out.flush()
+
+
+def displays(text: str) -> list[dict[str, Any]]:
+    """What ``executor/shown.py`` has put into lines. Those that cannot be read are left out."""
+    found = []
+    for line in text.split("\n"):
+        try:
+            each = json.loads(line)
+        except ValueError:  # the half of one, by a process that died in the middle
+            continue
+        if isinstance(each, dict) and (isinstance(each.get("data"), dict) or "clear" in each):
+            found.append(each)
+    return found
 
 
 def shown(line: str) -> str:

@@ -51,6 +51,7 @@ from nbray.owner.guards import Garbage, Guard
 from nbray.owner.inheritance import Inheritance
 from nbray.owner.inquiry import Inquiry
 from nbray.owner.lineage import Lineages
+from nbray.owner.origin import cause
 from nbray.owner.peers import Peers
 from nbray.owner.streams import Streams
 from nbray.owner.tasks import Tasks
@@ -60,8 +61,6 @@ from nbray.wire.errors import dump_error
 _ready = attrgetter("ready")
 _failed = attrgetter("failed")
 _value = attrgetter("value")
-
-_NOBODY = (b"", "")
 
 #: Seconds a blocked ``get`` of a task waits before it lends its slot.
 GRACE = 0.002
@@ -133,7 +132,7 @@ class Owner:
         self.exiting = False
         self.abandoned = ""
         #: Of what the calling thread submits: the id of the task that does it, b"" for the driver, and the notebook cell.
-        self.cause: Callable[[], tuple[bytes, str]] = lambda: _NOBODY
+        self.cause: Callable[[], tuple[bytes, str]] = cause.get
         self.current_name: Callable[[], str] = lambda: ""
         self.current_lease: Callable[[], int | None] = lambda: None
         #: Called when the user code of a task or actor waits for longer than a moment: for which entries, until when.
