@@ -89,18 +89,27 @@ def _brief(value: Any) -> str:
     return f"{type(value).__name__} ({text if len(text) < 80 else text[:77] + '...'})"
 
 
-def put(value: T) -> ObjectRef[T]:
+def put(value: T, *, replicas: int = 1) -> ObjectRef[T]:
     """Store a value as it is now; answers its ref. Later changes to ``value`` do not show in what ``get`` gives.
+
+    Args:
+        replicas: on how many nodes, this one included. When a node is lost, one of the others takes its place. With fewer nodes
+            there are as many as there can be, and a ``RuntimeWarning`` says so. Returns when all are made.
 
     Raises:
         TypeError: it is a ref already, or it cannot be pickled (the text says what in it).
+        ValueError: ``replicas`` is no whole number from 1 on.
         OutOfDiskError: neither the node's shared memory nor its disk has room.
     """
     if isinstance(value, ObjectRef):
         raise TypeError(
             "put() of an ObjectRef is not allowed. If that is what you want, put a list that contains it."
         )
-    return _runtime.current().put(value)  # type: ignore[return-value]
+    if replicas == 1 and type(replicas) is int:
+        return _runtime.current().put(value)  # type: ignore[return-value]
+    if type(replicas) is not int or replicas < 1:
+        raise ValueError(f"put(): replicas must be a whole number of nodes from 1 on, not {replicas!r}")
+    return _runtime.current().put(value, replicas)  # type: ignore[return-value]
 
 
 def wait(

@@ -39,6 +39,9 @@ CHUNK = 17        # request number, offset, bytes, total: the answer to a PULL (
 FREE = 18         # [(object id, file name), ...]: the owner gave these up, remove files and copies
 ADOPT = 21        # [(object id, file name), ...]: their owner died, the sender gives them up in its place (to their node agent)
 COPIED = 19       # object id, node id, serve address: that node made itself a copy (to the object's owner)
+REPLICATE = 27    # object id, file name, serve address: make a copy of that file on your node, and answer with one of the two (to
+                  # its node agent)
+NOT_COPIED = 28   # object id, node id, why; or COPIED
 CLAIM = 22        # [(object id, giver), ...]: what that process passed on to the sender has come (to the objects' owner)
 SETTLE = 23       # giver: it is dead; tell me once you have read all that it sent you
 SETTLED = 24      # giver: it is so, and I claimed what had come

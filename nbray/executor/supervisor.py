@@ -40,6 +40,7 @@ from nbray.executor.outlet import STREAMS, SUFFIXES, Rest, answered_of, rest_of
 from nbray.executor.pool import IdlePool, Shape, shape_of
 from nbray.executor.process_limit import most_processes
 from nbray.executor.record import Record
+from nbray.executor.replicator import Replicator
 from nbray.executor.template_link import TemplateLink
 from nbray.executor.upkeep import Sample, Upkeep
 from nbray.owner.serving import StoreServer
@@ -133,6 +134,7 @@ class Node:
             self.start_template()
         self._store = Store(self.config.store_dir)
         self._server = StoreServer(self._store)
+        self._replicator = Replicator(self._store, self.reactor, lambda: self.address)
         self.reactor.listen_unix(f"{self.config.session_dir}/{secrets.token_hex(8)}.sock")
         if self.config.tcp_host:
             self.reactor.listen_tcp(self.config.tcp_host)
@@ -410,6 +412,8 @@ class Node:
             self._server.freed(connection, message)
         elif message[0] == messages.ADOPT:
             self._server.adopted(message)
+        elif message[0] == messages.REPLICATE:
+            self._replicator.asked(connection, message)
 
     def _is_ready(self, connection: Connection, message: Message) -> None:
         _, number, pid, address = message

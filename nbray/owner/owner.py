@@ -53,6 +53,7 @@ from nbray.owner.inquiry import Inquiry
 from nbray.owner.lineage import Lineages
 from nbray.owner.origin import cause
 from nbray.owner.peers import Peers
+from nbray.owner.replicas import Replicas
 from nbray.owner.streams import Streams
 from nbray.owner.tasks import Tasks
 from nbray.owner.values import Values, contained, pickled
@@ -150,6 +151,7 @@ class Owner:
         self.sequences = itertools.count(STRIDE, STRIDE)
         self.stream_sequences = itertools.count(FIRST_STREAM, STREAM_STRIDE)
         self.inheritance = Inheritance(self)
+        self.replicas = Replicas(self)
         self.calls = Calls(self)
         self.cancelling = Cancelling(self)
         self.tasks = Tasks(self)
@@ -183,21 +185,28 @@ class Owner:
         sequence = next(self.sequences)
         return sequence, object_id(self.process, sequence)
 
-    def put(self, value: Any) -> Entry:
-        """Store a value; answers its entry, ready."""
+    def put(self, value: Any, replicas: int = 1) -> Entry:
+        """Store a value, on so many nodes; answers its entry, ready."""
         dumped = pickled(value, "the value")
+        large = replicas > 1  # then it goes into a file in any case, of which there can be copies
         sequence = next(self.sequences)
         entry = self.entry_type(self.process, sequence)
         if not self.garbage:
-            entry.value, entry.guard = self.values.keep(dumped, object_id(self.process, sequence), "put")
+            entry.value, entry.guard = self.values.keep(
+                dumped, object_id(self.process, sequence), "put", large=large
+            )
         else:
             try:
                 self.collect(spare=True)  # what was dropped makes room for this one, or is written over by it
-                entry.value, entry.guard = self.values.keep(dumped, object_id(self.process, sequence), "put")
+                entry.value, entry.guard = self.values.keep(
+                    dumped, object_id(self.process, sequence), "put", large=large
+                )
             finally:
                 self.values.store.drop_spared()
         if place_of(entry.value) is not None:
             entry.value = put_value(entry.value)
+            if replicas > 1:
+                self.replicas.make(entry, replicas)
         entry.ready = True
         return entry
 

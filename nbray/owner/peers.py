@@ -56,6 +56,7 @@ class Peers:
             m.CHUNK: self._chunk,
             m.FREE: self._store_server.freed,
             m.COPIED: self._copied,
+            m.NOT_COPIED: owner.replicas.not_copied,
             m.CANCEL_OBJECT: owner.cancelling.asked,
             m.OUTPUT: self._output,
             m.EVENTS: self._events,

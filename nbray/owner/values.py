@@ -57,23 +57,25 @@ class Values:
         self.localize: Callable[[WireValue], WireValue] | None = None
 
     def keep(
-        self, dumped: Dumped, object_id: ObjectId, made: str, *, own: bool = True
+        self, dumped: Dumped, object_id: ObjectId, made: str, *, own: bool = True, large: bool = False
     ) -> tuple[WireValue, Guard | None]:
         """The wire value, without refs (they are in the guard), and what keeps it alive.
 
         Args:
             made: how it came to be, for the feed: "put", "result", "arguments" or "function".
             own: this process owns the object and removes its segment at the end.
+            large: it goes into shared memory whatever its size.
 
         Raises:
             OutOfDiskError: neither the node's shared memory nor its disk has room.
         """
         data, buffers, refs = dumped
-        if not buffers and len(data) <= INLINE_MOST:
+        most = -1 if large else INLINE_MOST
+        if not buffers and len(data) <= most:
             if not refs:
                 return data, None
             value: WireValue = (INLINE, data, (), ())
-        elif len(data) + sum(b.nbytes for b in buffers) <= INLINE_MOST:
+        elif len(data) + sum(b.nbytes for b in buffers) <= most:
             value = (INLINE, data, tuple(map(bytes, buffers)), ())
             if not refs:
                 return value, None
