@@ -47,18 +47,25 @@ class Meta:
 
     Attributes:
         groups: names of the actor's concurrency groups.
+        doc: of the class.
         packed: those bytes. One object a class, so that many handles in one message carry it once.
     """
 
-    __slots__ = ("name", "methods", "groups", "packed")
+    __slots__ = ("name", "methods", "groups", "doc", "packed")
 
     def __init__(
-        self, name: str, methods: dict[str, Method], groups: tuple[str, ...] = (), packed: bytes = b""
+        self,
+        name: str,
+        methods: dict[str, Method],
+        groups: tuple[str, ...] = (),
+        doc: str | None = None,
+        packed: bytes = b"",
     ) -> None:
         self.name = name
         self.methods = methods
         self.groups = groups
-        self.packed = packed or cloudpickle.dumps((name, methods, groups))
+        self.doc = doc
+        self.packed = packed or cloudpickle.dumps((name, methods, groups, doc))
 
     def method(self, name: str) -> Method | None:
         """A method of the class, or one that every actor has."""
@@ -67,8 +74,8 @@ class Meta:
 
 @functools.lru_cache(maxsize=1024)
 def _unpacked(packed: bytes) -> Meta:
-    name, methods, groups = cloudpickle.loads(packed)
-    return Meta(name, methods, groups, packed)
+    name, methods, groups, doc = cloudpickle.loads(packed)
+    return Meta(name, methods, groups, doc, packed)
 
 
 # --- methods ---------------------------------------------------------------------------------------------------------
@@ -230,12 +237,30 @@ EVERY_ACTORS = _every_actors()
 # --- handles ---------------------------------------------------------------------------------------------------------
 
 
-class ActorHandle(Generic[C]):
-    """A handle to an actor: ``handle.name.remote(...)`` calls a method.
+class _HandleDoc:
+    """What ``help(ActorHandle)`` shows, and ``handle?`` of what it is a handle to."""
 
-    It may be passed to tasks and actors, stored, and pickled; equal handles lead to the same actor. When the last one
-    anywhere is gone, the actor finishes the calls it has and its process ends.
-    """
+    def __init__(self, of_class: str) -> None:
+        self._of_class = of_class
+
+    def __get__(self, handle: ActorHandle[Any] | None, owner: type) -> str:
+        if handle is None:
+            return self._of_class
+        meta = handle._nbray_meta
+        methods = [f"    {name}{known.signature.__signature__}" for name, known in meta.methods.items()]
+        parts = [
+            inspect.cleandoc(meta.doc or ""),
+            f"A handle to an actor of class {meta.name}. Its methods, each called with .remote():",
+        ]
+        return "\n\n".join(part for part in parts if part) + "\n" + "\n".join(methods)
+
+
+class ActorHandle(Generic[C]):
+    __doc__ = _HandleDoc(
+        "A handle to an actor: ``handle.name.remote(...)`` calls a method.\n\n"
+        "It may be passed to tasks and actors, stored, and pickled; equal handles lead to the same actor. When the last one\n"
+        "anywhere is gone, the actor finishes the calls it has and its process ends."
+    )
 
     # Names that no class of a user's has. Methods, once used, lie in __dict__: the next look-up is one in C.
     __slots__ = ("_nbray_actor", "_nbray_meta", "__dict__", "__weakref__")
@@ -362,7 +387,7 @@ class ActorClass(Generic[C]):
         methods = _methods_of(target, self._given)
         for method_name, known in methods.items():
             check_group(known.options.group, groups, f"{name} (for its method {method_name})")
-        meta = Meta(name, methods, groups)
+        meta = Meta(name, methods, groups, target.__doc__)
         options = actor_options(self._given, is_async=_has_async(target), meta=meta.packed)
         initializer = inspect.getattr_static(target, "__init__")
         if initializer is object.__init__:

@@ -12,7 +12,7 @@ from nbray._actor_handle import ActorHandle
 from nbray._context import Context
 from nbray._generator import ObjectRefGenerator
 from nbray._object_ref import ObjectRef
-from nbray._options import capacities, environment_variables, unknown
+from nbray._options import capacities, environment_variables, units, unknown
 from nbray.core.explaining import Explanation
 from nbray.events import Feed
 from nbray.exceptions import RaySystemError
@@ -340,6 +340,29 @@ def _check_store(object_store_memory: Any, address: Any) -> None:
 def shutdown() -> None:
     """End the session: executors go, and a pool that nbray started. Idempotent. ``init`` starts anew."""
     _runtime.shutdown()
+
+
+def scale(n: float) -> None:
+    """Change how much the pool has, while it runs.
+
+    Nobody loses a CPU that is in use: with fewer, a task or an actor that runs goes on, and tasks that no node can hold any
+    more fail with ``TaskUnschedulableError``.
+
+    Args:
+        n: of a pool that ``init`` started, its CPUs, more than 0. Of one that was attached to as a Dask ``Cluster``, or as a
+            ``Client`` that has one: its workers, as for ``Cluster.scale``; they come and go as they are started and ended.
+
+    Raises:
+        RaySystemError: there is no session, or it was attached to by an address. ValueError, TypeError: such a number cannot be.
+
+    Example:
+        >>> nbray.init(num_cpus=2)
+        >>> nbray.scale(4)
+    """
+    runtime = _running("scale")
+    if not units("n", n):
+        raise ValueError("'n' must be more than 0: shutdown() ends a pool")
+    runtime.scale(n)
 
 
 def is_initialized() -> bool:

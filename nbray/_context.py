@@ -16,7 +16,8 @@ class Context:
     Attributes:
         dashboard_url: "": there is none.
         python_version: of this process.
-        address_info: ``{"node_id": ..., "namespace": ...}``; its items are the context's items too.
+        address_info: ``{"node_id": ..., "namespace": ..., "address": ...}``; its items are the context's items too. The
+            address is that of the scheduler that was attached to, "" for a pool of our own.
     """
 
     def __init__(self, runtime: _runtime.Runtime) -> None:
@@ -24,7 +25,12 @@ class Context:
         self.dashboard_url = ""
         self.python_version = platform.python_version()
         facts = runtime.context()
-        self.address_info: dict[str, Any] = {"node_id": facts["node_id"], "namespace": facts["namespace"]}
+        pool = runtime.pool
+        self.address_info: dict[str, Any] = {
+            "node_id": facts["node_id"],
+            "namespace": facts["namespace"],
+            "address": pool.scheduler_address if pool is not None and not pool.own else "",
+        }
 
     def __getitem__(self, name: str) -> Any:
         return self.address_info[name]

@@ -184,6 +184,20 @@ class Runtime:
             found["object_store_memory"] -= self.owner.values.store.figures.used
         return {name: n for name, n in found.items() if n > 0}
 
+    def scale(self, n: float) -> None:
+        """See ``nbray.scale``."""
+        if self.pool is None:
+            raise RaySystemError("scale() is for the process that called init(), not for tasks and actors")
+        if self.pool.own:
+            self.owner.actors.ask("resize", round(n * RESOURCE_UNIT))
+        elif self.pool.cluster is not None:
+            self.pool.cluster.scale(n)
+        else:
+            raise RaySystemError(
+                f"the Dask cluster at {self.pool.scheduler_address} was attached by its address: scale it where it was started, "
+                "or pass the Dask Cluster object to init()"
+            )
+
     def context(self) -> dict[str, Any]:
         """Ids as hex strings, None where they do not apply."""
         executor = self.executor

@@ -112,4 +112,4 @@ def _parameters(function: Callable[..., Any]) -> str:
         )
         for parameter in found.parameters.values()
     ]
-    return str(inspect.Signature(plain))
+    return str(inspect.Signature(plain)).replace("=Ellipsis", "=...")

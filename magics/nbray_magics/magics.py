@@ -86,7 +86,7 @@ def help_without_a_cell(lines: list[str]) -> list[str]:
 
 # --- completion ------------------------------------------------------------------------------------------------------
 
-_LINE = re.compile(r"^\s*(%%?nbray)(\s.*)$")
+_LINE = re.compile(r"^\s*(?:[\w\s.,]+=\s*)?(%%?nbray)(\s.*)$")
 
 
 def _matcher(notebook: Notebook) -> Callable[[CompletionContext], SimpleMatcherResult]:

@@ -105,6 +105,9 @@ async def _attach(pool: Pool, cluster: Any, driver: Address, on_lost: Callable[[
     client.on_lost = lambda: on_lost(f"the connection to the scheduler at {address} is lost")
     pool.uplink = DaskUplink(client, driver.process, pool.deliver, _scales(cluster))
     pool.scheduler_address = address
+    pool.cluster = (
+        cluster if hasattr(cluster, "scale") else getattr(cluster, "cluster", None)
+    )  # a Client has one
 
 
 async def _secret(cluster: Any, proposed: bytes) -> bytes:

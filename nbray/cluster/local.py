@@ -106,6 +106,7 @@ async def _start(
     placement.connect(process, pool.deliver)
     pool.uplink = LocalUplink(thread, placement, process)
     pool.scheduler_address = scheduler.address
+    pool.own = True
 
 
 async def _close_scheduler(scheduler: Any) -> None:

@@ -36,6 +36,8 @@ class Pool:
         scheduler_address: of Dask's scheduler.
         node: this process's node: its store, and (on a local pool) all executors. Lives on ``loop``.
         loop: the thread's asyncio loop.
+        own: nbray started it, for this process alone.
+        cluster: the Dask ``Cluster`` that was attached to, if it was given as such.
     """
 
     def __init__(self, thread: LoopThread, node: Node, on_message: Callable[[Message], None]) -> None:
@@ -48,6 +50,8 @@ class Pool:
         self.node = node
         self.uplink: Uplink
         self.scheduler_address = ""
+        self.own = False
+        self.cluster: Any = None
 
     def deliver(self, message: Message) -> None:
         """What placement says, on the pool's thread; not what it says because the pool closes."""

@@ -170,6 +170,11 @@ class Ledger:
         if len(self._gone) > _KINDS:
             del self._gone[next(iter(self._gone))]
 
+    def resize(self, node: Node, name: str, units: int) -> None:
+        """A node has so much of a resource from now on, and perhaps less than its leases hold."""
+        node.free[name] = node.free.get(name, 0) + units - node.totals.get(name, 0)
+        node.totals[name] = units
+
     def choose(self, asks: Resources, barred: NodeId | None, lane: bool = True) -> Node | None:
         """The node with the most room for it; a node with GPUs last if none is asked for.
 

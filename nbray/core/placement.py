@@ -148,9 +148,25 @@ class Placement:
             self._lose(self.ledger.leases[lease], loss, charge=False)
         self.ledger.remove(node)
         self._impasse.moves += 1
+        self._had_more(id)
+
+    def resize(self, id: NodeId, cpus: int) -> None:
+        """A node has so many units of CPU from now on. If that is fewer than its leases hold, some are asked back."""
+        node = self.ledger.nodes.get(id)
+        if node is None:
+            return
+        before = node.totals.get("CPU", 0)
+        self.ledger.resize(node, "CPU", cpus)
+        self._impasse.moves += 1
+        self._waiting.unblock()
+        if cpus < before:
+            self._had_more(id)
+
+    def _had_more(self, id: NodeId) -> None:
+        """There is less than before: what waits may wait for what is nowhere any more."""
         if self._reservation is not None and self._reservation[0] == id:
             self._cancel_reservation()
-        for want in self._waiting.all():
+        for want in list(self._waiting.all()):
             if not self.ledger.feasible(want.asks):
                 if self.fixed:
                     self._refuse(want)

@@ -174,6 +174,7 @@ class Owner:
             "output": self._printed_last,
             "actors": self.actors.answered,
             "supply": self.actors.answered,
+            "resized": self.actors.answered,
             "node": self._node,
             "sampled": self._sampled,
         }

@@ -293,6 +293,13 @@ class PlacementPlugin(SchedulerPlugin):
         )
         self._tell(process, ("resources", request, nodes))
 
+    def _op_resize(self, process: ProcessId, request: int, cpus: int) -> None:
+        """A local pool's one node has so many units of CPU from now on."""
+        (node,) = self.placement.ledger.nodes.values()
+        self.placement.resize(node.id, cpus)
+        self._tell_drivers(("node", node.id, "up", tuple(node.totals.items()), node.address))
+        self._tell(process, ("resized", request))
+
     def _op_supply(self, process: ProcessId, request: int) -> None:
         ledger = self.placement.ledger
         nodes = tuple(

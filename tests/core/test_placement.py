@@ -475,6 +475,40 @@ def test_what_a_node_that_is_gone_could_hold_waits_for_it_to_come_back() -> None
     assert len(pool.messages(DRIVER, "unmet")) == 1
 
 
+def test_a_node_that_grows_takes_what_waits() -> None:
+    pool = Pool(1)
+    assert len(pool.want(DRIVER, 3)) == 1
+    pool.machine.resize(A, 3 * RESOURCE_UNIT)
+    assert len([effect for effect in pool.settle() if isinstance(effect, Place)]) == 2
+    assert pool.free == {}
+
+
+def test_of_a_node_that_shrinks_leases_are_asked_back_and_none_is_taken() -> None:
+    pool = Pool(3)
+    leases = pool.want(DRIVER, 3)
+    pool.machine.resize(A, RESOURCE_UNIT)
+    pool.settle()
+    assert len(pool.running) == 3
+    assert pool.messages(DRIVER, "reclaim")[-1] == ("reclaim", 2)
+    pool.machine.give(DRIVER, leases[0])
+    pool.settle()
+    assert pool.want(OTHER, 1) == []
+    pool.machine.give(DRIVER, leases[1])
+    pool.machine.give(DRIVER, leases[2])
+    assert len([effect for effect in pool.settle() if isinstance(effect, Place)]) == 1
+
+
+def test_on_a_fixed_pool_that_shrinks_what_fits_nowhere_any_more_is_refused() -> None:
+    pool = Pool(3, fixed=True)
+    pool.want(DRIVER, 1)
+    pool.want(OTHER, 1, spec(3))
+    pool.machine.resize(A, 2 * RESOURCE_UNIT)
+    pool.settle()
+    ((_, _, text),) = pool.messages(OTHER, "infeasible")
+    assert "asked for {CPU: 3}" in text
+    assert "{CPU: 2}" in text
+
+
 def test_what_waits_when_its_only_node_goes_is_told_too() -> None:
     pool = Pool(2)
     pool.want(DRIVER, 3)
@@ -834,6 +868,14 @@ class AgainstTheModel(RuleBasedStateMachine):
         self.totals[node] = units(CPU=cpus, GPU=gpus)
         self.most[node] = most
         self.machine.add_node(node, self.totals[node], most=most)
+        self.settle()
+
+    @precondition(lambda self: self.totals)
+    @rule(data=st.data(), cpus=st.integers(1, 4))
+    def resize(self, data: Any, cpus: int) -> None:
+        node = data.draw(st.sampled_from(sorted(self.totals)))
+        self.totals[node] = {**self.totals[node], **units(CPU=cpus)}
+        self.machine.resize(node, cpus * RESOURCE_UNIT)
         self.settle()
 
     @precondition(lambda self: self.totals)

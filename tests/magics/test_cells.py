@@ -195,3 +195,39 @@ def test_tab_completes_cells(shared: Kernel):
     assert shared.complete("%%nbray --nob") == ["--noblock"]
     shared.ok("%config Completer.use_jedi = False")
     assert shared.complete("%%nbray --nob") == ["--noblock"]
+
+
+def test_tab_and_question_mark_know_handles_and_remote_functions(shared: Kernel):
+    shared.ok(
+        "@nbray.remote\nclass Tally:\n    'Counts things.'\n    def inc(self, by: int = 1):\n        'Add to it.'\n"
+        "tally = Tally.remote()\n@nbray.remote\ndef square(x: float) -> float:\n    'The square of x.'\n    return x * x"
+    )
+    assert [match.lstrip(".") for match in shared.complete("tally.")] == ["inc"]
+    shown = shared.inspect("tally")
+    assert "Counts things." in shown
+    assert "inc(by: int = 1)" in shown
+    for code, signature, doc in (
+        ("tally.inc", "(by: int = 1)", "Add to it."),
+        ("tally.inc.remote", "(by: int = 1)", "Add to it."),
+        ("square", "(x: float) -> float", "The square of x."),
+        ("square.remote", "(x: float) -> float", "The square of x."),
+    ):
+        assert signature in shared.inspect(code)
+        assert doc in shared.inspect(code)
+
+
+def test_autoreload_goes_on_working_and_modules_are_imported_there(shared: Kernel, tmp_path):
+    (tmp_path / "edited_here.py").write_text("def answer():\n    return 1\n")
+    shared.ok(
+        f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n%load_ext autoreload\n%autoreload 2\nimport edited_here"
+    )
+    cell = f"%%nbray\nimport sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport edited_here\nedited_here.answer()"
+    assert shared.value(cell) == "1"
+    assert shared.value("edited_here.answer()") == "1"
+    shared.ok("%autoreload 0")
+
+
+def test_a_pool_scales_while_it_runs(shared: Kernel):
+    assert "the pool has 3 CPUs now" in said(shared.ok("%nbray scale 3"))
+    assert shared.value("%%nbray --num-cpus 3\n'ran'") == "'ran'"
+    assert "the pool has 2 CPUs now" in said(shared.ok("%nbray scale 2"))

@@ -65,7 +65,7 @@ def test_mistakes_are_a_line_and_tab_helps(kernel: Kernel):
         "".join(content["traceback"]) for content in of_kind(published, "error")
     )
     assert "no pool is running" in said(kernel.ok("%nbray status"))
-    for code, match in (("%nbray sta", "status"), ("%nbray init --n", "--num-cpus")):
+    for code, match in (("%nbray sta", "status"), ("%nbray init --num-c", "--num-cpus")):
         kernel.client.complete(code, len(code))
         found = kernel.client.get_shell_msg(timeout=PATIENCE)["content"]["matches"]
         assert found == [match]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import shells
@@ -17,14 +18,24 @@ from nbray.events import Feed
 class Pool:
     def __init__(self) -> None:
         self.cpus: float = 0
-        self.starts: list[int | None] = []
+        self.starts: list[dict] = []
+        self.address_info: dict = {}
         self.events = Feed()
 
-    def init(self, num_cpus: int | None = None) -> None:
-        self.starts.append(num_cpus)
-        if num_cpus == 99:
-            raise RuntimeError("99 CPUs are more than this machine has")
-        self.cpus = num_cpus or 2
+    def init(self, address: object = None, ignore_reinit_error: bool = False, **given: float) -> Pool:
+        if not ignore_reinit_error:
+            self.starts.append(given if address is None else {"address": address})
+            if given.get("num_cpus") == 99:
+                raise RuntimeError("99 CPUs are more than this machine has")
+            self.cpus = given.get("num_cpus", 2)
+            self.address_info = {"address": address or ""}
+        return self
+
+    def scale(self, n: float) -> None:
+        self.cpus = n
+
+    def timeline(self, path: str) -> None:
+        Path(path).write_text("[]")
 
     def is_initialized(self) -> bool:
         return bool(self.cpus)
@@ -51,6 +62,8 @@ def pool(monkeypatch):
     pool = Pool()
     for name in (
         "init",
+        "scale",
+        "timeline",
         "is_initialized",
         "shutdown",
         "cluster_resources",
@@ -93,8 +106,33 @@ def test_alone_it_tells_the_state_and_the_verbs(run, pool):
 def test_init_starts_one_pool_and_then_shows_it(run, pool):
     assert "2 CPUs in use on 1 node" in run("%nbray init -n 2")
     assert "2 CPUs in use on 1 node" in run("%nbray init")
-    assert "already" in run("%nbray init -n 4")
-    assert pool.starts == [2]
+    said = run("%nbray init -n 4 --gpus 1")
+    assert "a pool with 2 CPUs is running already, and goes on without -n 4 and --gpus 1" in said
+    assert "already" not in run("%nbray init -n 2")
+    assert pool.starts == [{"num_cpus": 2}]
+
+
+def test_init_attaches_to_an_address_or_to_what_a_variable_holds(run, pool, shell):
+    run("%nbray init --address 127.0.0.1:8786")
+    assert "attached to 127.0.0.1:8786 is running already" in run("%nbray init --address 127.0.0.1:9")
+    pool.cpus = 0
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
+        shell.user_ns["cluster"] = cluster
+        assert completions(shell, "%nbray init --address cl") == ["cluster"]
+        run("%nbray init --address cluster")
+    assert pool.starts == [{"address": "127.0.0.1:8786"}, {"address": cluster}]
+
+
+def test_scale_and_trace(run, pool, tmp_path):
+    assert "no pool is running" in run("%nbray scale 2")
+    assert "no pool is running" in run("%nbray trace x.json")
+    run("%nbray init")
+    assert "the pool has 3 CPUs now" in run("%nbray scale 3")
+    assert "wrote" in run(f"%nbray trace '{tmp_path}/my trace.json'")
+    assert (tmp_path / "my trace.json").read_text() == "[]"
+    assert "No such file or directory" in run(f"%nbray trace {tmp_path}/none/x.json")
 
 
 def test_status_counts_tasks(run, pool):
@@ -123,6 +161,15 @@ def test_shutdown_ends_the_pool_once(run, pool):
     [
         ("%nbray statsu", "unknown verb 'statsu': did you mean 'status'?"),
         ("%nbray init -n 99", "99 CPUs are more than this machine has"),
+        (
+            "%nbray init --address nothing",
+            "--address takes a scheduler's address such as tcp://127.0.0.1:8786, or a variable with a Dask client or cluster; "
+            "'nothing' is neither",
+        ),
+        (
+            "%nbray init --address tcp://127.0.0.1:1 -n 2",
+            "--address attaches to a cluster, which has its CPUs and GPUs already: leave -n out",
+        ),
         ("%nbray graph", "no pool is running; %nbray init -n 4 starts one with 4 CPUs"),
     ],
 )
@@ -142,7 +189,8 @@ def completions(shell, text: str) -> list[str]:
 
 def test_tab_completes_verbs_and_options_and_nothing_else(shell):
     assert completions(shell, "%nbray sta") == ["status"]
-    assert completions(shell, "%nbray init --num") == ["--num-cpus"]
+    assert completions(shell, "%nbray init --num-c") == ["--num-cpus"]
+    assert completions(shell, "picture = %nbray gra") == ["graph"]
     assert "status" not in completions(shell, "x = 1; sta")
 
 
@@ -150,7 +198,11 @@ def test_unloading_takes_everything_back(shell, pool):
     nbray_magics.unload_ipython_extension(shell)
     assert "nbray" not in shell.magics_manager.magics["line"]
     assert completions(shell, "%nbray sta") == []
+    assert "nbray" not in shell.magics_manager.magics["cell"]
     assert not shell.Completer.custom_matchers
+    assert not [
+        each for each in shell.input_transformers_cleanup if "nbray" in getattr(each, "__module__", "")
+    ]
     nbray_magics.unload_ipython_extension(shell)  # again: nothing to do
     nbray_magics.load_ipython_extension(shell)
     nbray_magics.load_ipython_extension(shell)
