@@ -34,6 +34,12 @@ class Notebook:
         names: dict[str, Any] = self.shell.user_ns
         return names
 
+    @property
+    def count(self) -> int:
+        """The number of the cell that runs, as its prompt shows it (IPython counts on before a cell runs, or after)."""
+        number: int = self.shell.displayhook.prompt_count
+        return number
+
     def needs_pool(self) -> None:
         """For verbs that make no sense without one.
 

@@ -57,7 +57,7 @@ def understand(notebook: Notebook, text: str) -> Cell:
         raise NbrayUsageError(
             f"{_magic_line(body)!r} is for the notebook: magics and shell commands do not run in the pool"
         )
-    filename = shell.compile.cache(source, shell.execution_count, raw_code=source)
+    filename = shell.compile.cache(source, notebook.count, raw_code=source)
     flags = shell.compile.flags & ~ast.PyCF_ONLY_AST
     if shell.autoawait:
         flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT

@@ -42,7 +42,7 @@ def run(
         ("self",) if handle is not None else ()
     )
     sent = send(notebook, cell.code, given)
-    title = f"In[{notebook.shell.execution_count}]"
+    title = f"In[{notebook.count}]"
     what = program(cell, names)
     if handle is None:
         submit = _task(title, 1 if not noblock else len(names), resources)
@@ -133,6 +133,8 @@ def _bind(
     columns = {name: [row[at] for row in found] for at, name in enumerate(names)}
     values = {name: column[0] if single else column for name, column in columns.items()}
     value = values.pop(VALUE, None)
+    if not single and value and not any(each is not None for each in value):
+        value = None  # as from a single cell whose last expression has no value
     foreign = [name for name in out if name not in values]
     if foreign:  # the cell calls nothing so: its last expression is meant
         values[foreign[0]], value = value, None
