@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from nbray_magics.grammar import Table
-from nbray_magics.verbs import graph, pool, run, status, trace
+from nbray_magics.verbs import graph, pool, run, status, timeline, trace
 
-LINE = Table.of("%nbray", (pool.INIT, status.STATUS, graph.GRAPH, trace.TRACE, pool.SCALE, pool.SHUTDOWN))
+LINE = Table.of(
+    "%nbray",
+    (
+        pool.INIT,
+        status.STATUS,
+        graph.GRAPH,
+        timeline.TIMELINE,
+        trace.TRACE,
+        pool.SCALE,
+        pool.SHUTDOWN,
+    ),
+)
 
 CELL = Table.of("%%nbray", (), alone=run.RUN)

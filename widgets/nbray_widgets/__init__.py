@@ -2,5 +2,6 @@
 
 from nbray_widgets.graph import TaskGraph
 from nbray_widgets.shell import finish_all
+from nbray_widgets.timeline import Timeline
 
-__all__ = ["TaskGraph", "finish_all"]
+__all__ = ["TaskGraph", "Timeline", "finish_all"]

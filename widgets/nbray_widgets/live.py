@@ -18,6 +18,7 @@ from nbray_widgets.shell import Answer, View
 
 INTERVAL = 0.1
 UNASKED = 1.0
+RARELY = 30.0
 BATCH = 4_096
 READING_TIME = 0.03  # seconds of each interval at most, so that a full feed cannot stall the kernel
 SILENCE = 45.0  # a browser says that it is there every 15 s
@@ -46,6 +47,7 @@ class LiveView(View):
         self._nobody = False
         self._quiet_since = monotonic()
         self._told, self._told_revision = 0.0, 0
+        self._whole_at, self._pause = 0.0, UNASKED
         super().__init__(reducer.snapshot())
 
     # --- for subclasses --------------------------------------------------------------------------------------------
@@ -88,7 +90,11 @@ class LiveView(View):
             self.redraw()
         if self._busy and self._told_revision != self._revision and monotonic() - self._told > UNASKED:
             self._told, self._told_revision = monotonic(), self._revision
-            self._send_whole()
+            if self._told > self._whole_at:
+                # A page that was just made misses messages until its script is loaded; later it misses none.
+                self._whole_at = self._told + self._pause
+                self._pause = min(2 * self._pause, RARELY)
+                self._send_whole()
             with self._lock:
                 answers = self.unasked()
             for answer in answers:
@@ -112,6 +118,7 @@ class LiveView(View):
 
     def cell_begins(self, *_: Any) -> None:
         self._busy = True
+        self._whole_at, self._pause = 0.0, UNASKED
         if not self._nobody:
             _watch(self)
 
