@@ -75,6 +75,7 @@ class LiveView(View):
             lost = cursor - len(raws) - self._cursor
             if lost > 0:
                 self._reducer.skip(lost)
+                self._reducer.apply(self._feed.standing())
             self._reducer.apply(raws)
             self._cursor = cursor
             if stop is not None and monotonic() > stop:

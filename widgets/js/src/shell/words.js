@@ -35,3 +35,12 @@ export function bytes(value) {
 export function counted(number, noun) {
   return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }
+
+/** How long ago: 0 s, 4 min, 2 h 5 min, 3 d 4 h. */
+export function age(value) {
+  const whole = Math.max(Math.trunc(value), 0);
+  for (const [unit, name, less, lesser] of [[86_400, "d", 3_600, "h"], [3_600, "h", 60, "min"]]) {
+    if (whole >= unit) return `${Math.floor(whole / unit)} ${name} ${Math.floor((whole % unit) / less)} ${lesser}`;
+  }
+  return whole >= 60 ? `${Math.floor(whole / 60)} min` : `${whole} s`;
+}
