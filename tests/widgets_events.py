@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from nbray.events import ACTOR, PROCESS, TASK_DISPATCHED, TASK_FINISHED, TASK_SUBMITTED, RawEvent
+from nbray.events import (
+    ACTOR,
+    NODE,
+    NODE_SAMPLED,
+    OBJECT,
+    OBJECT_HELD,
+    PRINTED,
+    PROCESS,
+    TASK_DISPATCHED,
+    TASK_FINISHED,
+    TASK_SUBMITTED,
+    RawEvent,
+)
 
 DRIVER = b"driver-1"
 LANE = b"executor"
@@ -43,3 +55,31 @@ def actor(key, class_name, state="alive", *, name="", reason=""):
 
 def process_down(process):
     return (PROCESS, 20.0, process, "down", "lane", 1234, b"node-id1", "killed")
+
+
+def process_up(process, role="lane", pid=1234, node=b"node-id1"):
+    return (PROCESS, 9.0, process, "up", role, pid, node, "")
+
+
+def node(key=b"node-id1", state="up", *, cpus=2.0, host=""):
+    return (NODE, 8.0, key, state, {"CPU": cpus} if state == "up" else {}, host)
+
+
+def sampled(key=b"node-id1", *, time=10.0, cpu=1.5, memory=4 << 30, store=1 << 20, spilled=0, used=1.0):
+    return (NODE_SAMPLED, time, key, cpu, memory, 8 << 30, store, 2 << 30, spilled, {"CPU": used})
+
+
+def stored(key, size=1 << 20, *, state="stored", made="result", by="load", at=b"node-id1", time=10.0):
+    return (OBJECT, time, key, state, size, at, made, by)
+
+
+def gone(key, state="freed", at=b"node-id1"):
+    return (OBJECT, 30.0, key, state, 0, at, "", "")
+
+
+def held(key, *holders):
+    return (OBJECT_HELD, 11.0, key, holders)
+
+
+def printed(text, name="work", *, stream=1, process=LANE, pid=1234, time=10.0):
+    return (PRINTED, time, "", "", name, stream, text, process, pid, b"node-id1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nbray_magics.grammar import Table
-from nbray_magics.verbs import graph, pool, run, status, timeline, trace
+from nbray_magics.verbs import graph, pool, run, status, tables, timeline, trace
 
 LINE = Table.of(
     "%nbray",
@@ -12,6 +12,9 @@ LINE = Table.of(
         status.STATUS,
         graph.GRAPH,
         timeline.TIMELINE,
+        tables.ACTORS,
+        tables.OBJECTS,
+        tables.LOGS,
         trace.TRACE,
         pool.SCALE,
         pool.SHUTDOWN,

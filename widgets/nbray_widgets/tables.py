@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import monotonic
+from time import monotonic, time
 
 from nbray.events import Feed
 from nbray_widgets.live import LiveView
@@ -76,11 +76,14 @@ class ObjectTable(Table):
 
     def html(self, state: State) -> str:
         """The table without scripts."""
-        return objects.html(state)
+        return objects.html(state, self._now(state))
 
     def text(self, state: State) -> str:
         """The table as lines."""
-        return objects.text(state)
+        return objects.text(state, self._now(state))
+
+    def _now(self, state: State) -> float:
+        return float(state["about"]["last"]) if self._feed.closed else time()
 
     def __repr__(self) -> str:
         return f"<nbray objects: {objects.summary(self._state)}>"

@@ -9,11 +9,13 @@ from nbray_magics.grammar import Verb
 from nbray_magics.notebook import NO_POOL, Notebook
 
 
-def status(notebook: Notebook) -> None:
+def status(notebook: Notebook) -> Any:
     if not nbray.is_initialized():
         print(f"nbray: {NO_POOL}")
-    else:
-        show_status(notebook)
+        return None
+    from nbray_widgets import ClusterView
+
+    return notebook.view(ClusterView)
 
 
 def status_line() -> str:
@@ -39,4 +41,9 @@ def _status() -> dict[str, Any]:
     )
 
 
-STATUS = Verb("status", "nodes, CPUs, tasks and actors now", status)
+STATUS = Verb(
+    "status",
+    "the live view of the cluster",
+    status,
+    details="Nodes, CPUs in use and busy, memory, object store, tasks and actors, and how the last two minutes went.",
+)

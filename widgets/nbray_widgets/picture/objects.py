@@ -51,16 +51,16 @@ def _more(state: State) -> str:
     return f"{counted(hidden, 'smaller object')}" if hidden > 0 else ""
 
 
-def html(state: State) -> str:
+def html(state: State, now: float) -> str:
     more = _more(state)
     return (
         '<div class="nbray-objects nbray-still" role="group" aria-label="nbray objects">'
         f"<p><b>Large objects</b>: {escape(summary(state))}</p>"
-        f"{table(_rows(state), _columns(state['about']['last']))}{f'<p>{escape(more)}</p>' if more else ''}</div>"
+        f"{table(_rows(state), _columns(now))}{f'<p>{escape(more)}</p>' if more else ''}</div>"
     )
 
 
-def text(state: State) -> str:
+def text(state: State, now: float) -> str:
     told = [f"nbray objects: {summary(state)}"]
-    told += [f"  {line}" for line in lines(_rows(state), _columns(state["about"]["last"]))]
+    told += [f"  {line}" for line in lines(_rows(state), _columns(now))]
     return "\n".join([*told, *([f"  {more}"] if (more := _more(state)) else [])])
