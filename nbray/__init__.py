@@ -8,6 +8,7 @@ from typing import Any
 from nbray import actor, exceptions
 from nbray._actor_handle import get_actor, method
 from nbray._api import (
+    adapt,
     available_resources,
     cancel,
     cluster_resources,
@@ -36,6 +37,7 @@ __all__ = [
     "ObjectRef",
     "ObjectRefGenerator",
     "actor",
+    "adapt",
     "as_ray",
     "available_resources",
     "cancel",

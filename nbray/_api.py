@@ -365,6 +365,30 @@ def scale(n: float) -> None:
     runtime.scale(n)
 
 
+def adapt(minimum: float, maximum: float) -> None:
+    """Let the pool have as much as its work needs, between two bounds. ``scale`` fixes it again.
+
+    A pool that ``init`` started gets more CPUs as soon as something waits for them, and loses those that nothing used for five
+    seconds: to the rest of the machine it never looks larger than what it does.
+
+    Args:
+        minimum, maximum: CPUs, or the workers of an attached Dask ``Cluster``, as for ``Cluster.adapt``.
+
+    Raises:
+        RaySystemError: there is no session, or it was attached to by an address. ValueError, TypeError: such numbers cannot be.
+
+    Example:
+        >>> nbray.init(num_cpus=1)
+        >>> nbray.adapt(1, 8)
+    """
+    runtime = _running("adapt")
+    if not units("maximum", maximum):
+        raise ValueError("'maximum' must be more than 0: shutdown() ends a pool")
+    if units("minimum", minimum) > units("maximum", maximum):
+        raise ValueError(f"'minimum' cannot be more than 'maximum', got {minimum} and {maximum}")
+    runtime.adapt(minimum, maximum)
+
+
 def is_initialized() -> bool:
     """Whether this process has a session."""
     return _runtime.current_or_none() is not None

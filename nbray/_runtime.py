@@ -186,17 +186,35 @@ class Runtime:
 
     def scale(self, n: float) -> None:
         """See ``nbray.scale``."""
-        if self.pool is None:
-            raise RaySystemError("scale() is for the process that called init(), not for tasks and actors")
-        if self.pool.own:
-            self.owner.actors.ask("resize", round(n * RESOURCE_UNIT))
-        elif self.pool.cluster is not None:
-            self.pool.cluster.scale(n)
+        cluster = self._scalable("scale")
+        if cluster is None:
+            units = round(n * RESOURCE_UNIT)
+            self.owner.actors.ask("resize", units, units)
         else:
-            raise RaySystemError(
-                f"the Dask cluster at {self.pool.scheduler_address} was attached by its address: scale it where it was started, "
-                "or pass the Dask Cluster object to init()"
-            )
+            cluster.scale(n)
+
+    def adapt(self, least: float, most: float) -> None:
+        """See ``nbray.adapt``."""
+        cluster = self._scalable("adapt")
+        if cluster is None:
+            self.owner.actors.ask("resize", round(least * RESOURCE_UNIT), round(most * RESOURCE_UNIT))
+        else:
+            cluster.adapt(minimum=least, maximum=most)
+
+    def _scalable(self, what: str) -> Any:
+        """The Dask cluster that can grow; None for a pool of our own.
+
+        Raises:
+            RaySystemError: this process cannot have it changed.
+        """
+        if self.pool is None:
+            raise RaySystemError(f"{what}() is for the process that called init(), not for tasks and actors")
+        if self.pool.own or self.pool.cluster is not None:
+            return self.pool.cluster
+        raise RaySystemError(
+            f"the Dask cluster at {self.pool.scheduler_address} was attached to by its address: use {what}() where it was "
+            "started, or pass the Dask Cluster object to init()"
+        )
 
     def context(self) -> dict[str, Any]:
         """Ids as hex strings, None where they do not apply."""

@@ -21,9 +21,10 @@ class Node:
     Attributes:
         gpus: what is free of each GPU, by index. A share lies on one of them; whole ones are had alone.
         lanes: how many of its leases are lanes. most: how many may be, whatever they hold.
+        cpus: units of CPU that it has at least, and that it may have at most when they are needed.
     """
 
-    __slots__ = ("address", "free", "gpus", "id", "labels", "lanes", "leases", "most", "totals")
+    __slots__ = ("address", "cpus", "free", "gpus", "id", "labels", "lanes", "leases", "most", "totals")
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Node:
     ) -> None:
         self.id = id
         self.totals = dict(totals)
+        self.cpus = (totals.get("CPU", 0), totals.get("CPU", 0))
         self.free = dict(totals)
         self.gpus = shares(totals.get("GPU", 0))
         self.labels = dict(labels)
@@ -65,9 +67,14 @@ class Node:
         wanted = units // RESOURCE_UNIT
         return tuple(unused[:wanted]) if len(unused) >= wanted else ()
 
+    @property
+    def greatest(self) -> dict[str, int]:
+        """What it has, or may have when it is needed."""
+        return {**self.totals, "CPU": self.cpus[1]} if self.cpus[1] else self.totals
+
     def could_fit(self, asks: Resources) -> bool:
-        totals = self.totals
-        return all(totals.get(name, 0) >= units for name, units in asks if units)
+        totals, cpus = self.totals, self.cpus[1]
+        return all((cpus if name == "CPU" else totals.get(name, 0)) >= units for name, units in asks if units)
 
     def room_after(self, asks: Resources) -> float:
         """The share of the scarcest resource that stays free."""
@@ -170,10 +177,10 @@ class Ledger:
         if len(self._gone) > _KINDS:
             del self._gone[next(iter(self._gone))]
 
-    def resize(self, node: Node, name: str, units: int) -> None:
-        """A node has so much of a resource from now on, and perhaps less than its leases hold."""
-        node.free[name] = node.free.get(name, 0) + units - node.totals.get(name, 0)
-        node.totals[name] = units
+    def resize(self, node: Node, cpus: int) -> None:
+        """A node has so many units of CPU from now on, and perhaps fewer than its leases hold."""
+        node.free["CPU"] = node.free.get("CPU", 0) + cpus - node.totals.get("CPU", 0)
+        node.totals["CPU"] = cpus
 
     def choose(self, asks: Resources, barred: NodeId | None, lane: bool = True) -> Node | None:
         """The node with the most room for it; a node with GPUs last if none is asked for.

@@ -83,7 +83,8 @@ LEAVING = 49      # reason: this process ends itself on purpose (exit_actor), it
 #                                        a Supply of core/explaining.py
 # ("actors", request)                    answered with ("actors", request, ((id, class, name, namespace, state, epoch, owner,
 #                                        address, reason), ...))
-# ("resize", request, units)             a local pool's node has so many CPUs now; answered with ("resized", request)
+# ("resize", request, least, most)       a local pool's node has so many units of CPU, or as many in between as are needed;
+#                                        answered with ("resized", request)
 # ("hello", grows)                       a driver is there; grows: it knows that the cluster scales by itself
 # ("watch_process", process id)                       answered with ("processes_gone", [id]) once it is gone
 #

@@ -37,6 +37,8 @@ ATTEMPTS = 3  # placements of one want that may fail in a row before its owner i
 SIGNALLED = 0.1
 #: Seconds for which a request that no node can meet waits for a sign that the cluster can grow.
 GROWTH = 0.8
+#: Seconds for which CPUs beyond the least must be free before a node loses them again.
+SPARE = 5.0
 
 
 class Place(NamedTuple):
@@ -82,7 +84,13 @@ class Recheck(NamedTuple):
     event: tuple[Any, ...]
 
 
-Effect: TypeAlias = "Place | End | Tell | ActorLost | Recheck"
+class Resized(NamedTuple):
+    """The node has more or fewer CPUs than before."""
+
+    node: NodeId
+
+
+Effect: TypeAlias = "Place | End | Tell | ActorLost | Recheck | Resized"
 
 
 class Placement:
@@ -112,10 +120,15 @@ class Placement:
         self._reservation: tuple[NodeId, ShapeKey] | None = None
         self._effects: list[Effect] = []
         self._last_lease = 0
+        self._elastic = False  # some node may have more CPUs than it has at least
+        self._peaks: dict[NodeId, int] = {}  # the most CPU that was needed since there was more
 
     def drain(self) -> list[Effect]:
         """Place what can be placed; the effects since the last call, in the order in which they are to happen."""
         self._pump()
+        if self._elastic:
+            self._adapt()
+            self._pump()
         if self.ledger.full and not self._looking:
             self._look()
         self._effects += [Tell(owner, ("reclaim", n)) for owner, n in self._reclaim.news()]
@@ -150,17 +163,46 @@ class Placement:
         self._impasse.moves += 1
         self._had_more(id)
 
-    def resize(self, id: NodeId, cpus: int) -> None:
-        """A node has so many units of CPU from now on. If that is fewer than its leases hold, some are asked back."""
+    def resize(self, id: NodeId, least: int, most: int) -> None:
+        """A node has so many units of CPU from now on: at least ``least``, and up to ``most`` while there is work for more.
+
+        If that is fewer than its leases hold, some are asked back.
+        """
         node = self.ledger.nodes.get(id)
         if node is None:
             return
-        before = node.totals.get("CPU", 0)
-        self.ledger.resize(node, "CPU", cpus)
-        self._impasse.moves += 1
-        self._waiting.unblock()
-        if cpus < before:
+        fewer = most < node.cpus[1]
+        node.cpus = (least, most)
+        self._elastic = any(node.cpus[0] < node.cpus[1] for node in self.ledger.nodes.values())
+        self._set_cpus(node, min(max(node.totals.get("CPU", 0), least), most))
+        if fewer:
             self._had_more(id)
+
+    def _set_cpus(self, node: Node, cpus: int) -> None:
+        if cpus != node.totals.get("CPU", 0):
+            self.ledger.resize(node, cpus)
+            self._impasse.moves += 1
+            self._waiting.unblock()
+            self._effects.append(Resized(node.id))
+
+    def _adapt(self) -> None:
+        """Nodes that may have more CPUs get what work waits for; those that have more than they use lose it after a while."""
+        waits = self.demand().get("CPU", 0)
+        for node in self.ledger.nodes.values():
+            (least, most), total = node.cpus, node.totals.get("CPU", 0)
+            needs = min(max(total - node.free.get("CPU", 0) + waits, least), most)
+            if total < needs:
+                self._set_cpus(node, needs)
+            elif total > needs and node.id not in self._peaks:
+                self._effects.append(Recheck(SPARE, ("spare", node.id)))
+                self._peaks[node.id] = needs
+            if node.id in self._peaks:
+                self._peaks[node.id] = max(self._peaks[node.id], needs)
+
+    def _still_spare(self, id: NodeId) -> None:
+        peak, node = self._peaks.pop(id, 0), self.ledger.nodes.get(id)
+        if node is not None:
+            self._set_cpus(node, min(max(peak, node.cpus[0]), node.totals["CPU"]))
 
     def _had_more(self, id: NodeId) -> None:
         """There is less than before: what waits may wait for what is nowhere any more."""
@@ -289,6 +331,8 @@ class Placement:
         what, *fields = event
         if what == "unmet":
             self._still_unmet(*fields)
+        elif what == "spare":
+            self._still_spare(*fields)
         else:
             self._still_kept_out(*fields)
 
@@ -325,7 +369,7 @@ class Placement:
             self._effects.append(Tell(want.job, ("unmet", want.spec, want.actor, text)))
 
     def _what_there_is(self) -> str:
-        nodes = sorted({readable(node.totals.items()) for node in self.ledger.nodes.values()})
+        nodes = sorted({readable(node.greatest.items()) for node in self.ledger.nodes.values()})
         return "the pool's nodes have " + ", ".join(nodes) if nodes else "the pool has no node"
 
     # --- views -----------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from nbray.core.directory import ActorDirectory
 from nbray.core.ids import ActorId, LeaseId, NodeId, ProcessId, owner_of
 from nbray.core.ledger import Block
 from nbray.core.messages import RESOURCE_UNIT, Loss, Message, Spec
-from nbray.core.placement import ActorLost, End, Place, Placement, Recheck, Tell
+from nbray.core.placement import ActorLost, End, Place, Placement, Recheck, Resized, Tell
 from nbray.scheduling import lease as tasks
 from nbray.scheduling import streams
 
@@ -293,11 +293,11 @@ class PlacementPlugin(SchedulerPlugin):
         )
         self._tell(process, ("resources", request, nodes))
 
-    def _op_resize(self, process: ProcessId, request: int, cpus: int) -> None:
-        """A local pool's one node has so many units of CPU from now on."""
-        (node,) = self.placement.ledger.nodes.values()
-        self.placement.resize(node.id, cpus)
-        self._tell_drivers(("node", node.id, "up", tuple(node.totals.items()), node.address))
+    def _op_resize(self, process: ProcessId, request: int, least: int, most: int) -> None:
+        """A local pool's one node has so many units of CPU from now on, or as many in between as are needed."""
+        for node in list(self.placement.ledger.nodes):
+            self.placement.resize(node, least, most)
+        self._settle()
         self._tell(process, ("resized", request))
 
     def _op_supply(self, process: ProcessId, request: int) -> None:
@@ -355,6 +355,10 @@ class PlacementPlugin(SchedulerPlugin):
                 self._tell(effect.to, effect.message)
             elif isinstance(effect, ActorLost):
                 self.directory.exited(effect.actor, effect.epoch, effect.loss)
+            elif isinstance(effect, Resized):
+                node = self.placement.ledger.nodes.get(effect.node)
+                if node is not None:
+                    self._tell_drivers(("node", node.id, "up", tuple(node.totals.items()), node.address))
             elif isinstance(effect, actors.Acquire):
                 self.placement.want_actor(effect.owner, effect.actor, effect.epoch, effect.asks, effect.holds)
             elif isinstance(effect, actors.Vacate):

@@ -87,6 +87,29 @@ def test_what_can_run_nowhere_any_more_fails(own):
     assert nbray.get([running, gate.arrive.remote(2)]) == [[True], True]
 
 
+def test_between_two_bounds_the_pool_has_what_its_work_needs(own):
+    nbray.adapt(1, 3)
+    assert nbray.cluster_resources()["CPU"] == 1
+    gate = Gate.options(num_cpus=0).remote()
+    assert nbray.get([meet.remote(gate, 3) for _ in range(3)], timeout=60) == [[True]] * 3
+    assert nbray.cluster_resources()["CPU"] == 3
+    assert nbray.get(nbray.remote(lambda: 1).options(num_cpus=3).remote(), timeout=60) == 1
+    nbray.scale(2)
+    assert nbray.cluster_resources()["CPU"] == 2
+
+
+def test_none_at_first_is_a_bound_too():
+    with nbray.init(num_cpus=0):
+        nbray.adapt(0, 2)
+        assert nbray.get(nbray.remote(lambda: 1).remote(), timeout=60) == 1
+
+
+@pytest.mark.parametrize("bounds", [(2, 1), (0, 0), (-1, 2)])
+def test_bounds_that_cannot_be(own, bounds):
+    with pytest.raises(ValueError):
+        nbray.adapt(*bounds)
+
+
 @pytest.mark.parametrize("n", [0, -1, float("inf"), float("nan")])
 def test_a_number_that_cannot_be(own, n):
     with pytest.raises(ValueError):

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from nbray.core.impasse import GRACE, LONG_GRACE
 from nbray.core.ledger import NO_LIMIT, Block
 from nbray.core.messages import RESOURCE_UNIT
-from nbray.core.placement import PATIENCE, ActorLost, End, Place, Placement, Recheck, Tell
+from nbray.core.placement import PATIENCE, SPARE, ActorLost, End, Place, Placement, Recheck, Resized, Tell
 
 DRIVER, OTHER = b"driver00", b"driver01"
 A, B = b"node-a", b"node-b"
@@ -75,6 +75,11 @@ class Pool:
             done += self.settle()
         self.now = end
         return done
+
+    @property
+    def cpus(self) -> float:
+        """Of node A, whether or not they are free."""
+        return self.machine.ledger.nodes[A].totals["CPU"] / RESOURCE_UNIT
 
     def want(self, owner: bytes, n: int, shape: Any = None, parent: int | None = None) -> list[int]:
         """The leases that were placed because of it."""
@@ -478,7 +483,7 @@ def test_what_a_node_that_is_gone_could_hold_waits_for_it_to_come_back() -> None
 def test_a_node_that_grows_takes_what_waits() -> None:
     pool = Pool(1)
     assert len(pool.want(DRIVER, 3)) == 1
-    pool.machine.resize(A, 3 * RESOURCE_UNIT)
+    pool.machine.resize(A, 3 * RESOURCE_UNIT, 3 * RESOURCE_UNIT)
     assert len([effect for effect in pool.settle() if isinstance(effect, Place)]) == 2
     assert pool.free == {}
 
@@ -486,7 +491,7 @@ def test_a_node_that_grows_takes_what_waits() -> None:
 def test_of_a_node_that_shrinks_leases_are_asked_back_and_none_is_taken() -> None:
     pool = Pool(3)
     leases = pool.want(DRIVER, 3)
-    pool.machine.resize(A, RESOURCE_UNIT)
+    pool.machine.resize(A, RESOURCE_UNIT, RESOURCE_UNIT)
     pool.settle()
     assert len(pool.running) == 3
     assert pool.messages(DRIVER, "reclaim")[-1] == ("reclaim", 2)
@@ -502,11 +507,63 @@ def test_on_a_fixed_pool_that_shrinks_what_fits_nowhere_any_more_is_refused() ->
     pool = Pool(3, fixed=True)
     pool.want(DRIVER, 1)
     pool.want(OTHER, 1, spec(3))
-    pool.machine.resize(A, 2 * RESOURCE_UNIT)
+    pool.machine.resize(A, 2 * RESOURCE_UNIT, 2 * RESOURCE_UNIT)
     pool.settle()
     ((_, _, text),) = pool.messages(OTHER, "infeasible")
     assert "asked for {CPU: 3}" in text
     assert "{CPU: 2}" in text
+
+
+def test_a_node_that_may_have_more_gets_what_is_needed_and_no_more_than_its_most() -> None:
+    pool = Pool(1)
+    pool.machine.resize(A, RESOURCE_UNIT, 4 * RESOURCE_UNIT)
+    assert len(pool.want(DRIVER, 1)) == 1
+    assert pool.cpus == 1
+    assert len(pool.want(DRIVER, 2)) == 2
+    assert pool.cpus == 3
+    assert len(pool.want(OTHER, 1, spec(2))) == 0
+    assert pool.cpus == 4
+
+
+def test_what_only_its_most_can_hold_is_placed_on_a_fixed_pool_and_more_is_refused() -> None:
+    pool = Pool(1, fixed=True)
+    pool.machine.resize(A, RESOURCE_UNIT, 4 * RESOURCE_UNIT)
+    assert len(pool.want(DRIVER, 1, spec(4))) == 1
+    assert pool.want(OTHER, 1, spec(5)) == []
+    ((_, _, text),) = pool.messages(OTHER, "infeasible")
+    assert "the pool's nodes have {CPU: 4}" in text
+
+
+def test_it_loses_what_was_not_used_for_a_while() -> None:
+    pool = Pool(1)
+    pool.machine.resize(A, RESOURCE_UNIT, 4 * RESOURCE_UNIT)
+    leases = pool.want(DRIVER, 4)
+    for lease in leases[:3]:
+        pool.machine.give(DRIVER, lease)
+    pool.settle()
+    (again,) = pool.want(DRIVER, 1)
+    pool.machine.give(DRIVER, again)
+    pool.settle()
+    assert pool.cpus == 4
+    pool.pass_time(SPARE)
+    assert pool.cpus == 2  # so many were used at a time meanwhile
+    pool.pass_time(SPARE)
+    assert pool.cpus == 1
+    pool.machine.give(DRIVER, leases[3])
+    pool.settle()
+    pool.pass_time(10 * SPARE)
+    assert pool.cpus == 1
+
+
+def test_fixed_again_it_has_what_it_is_told_to_have() -> None:
+    pool = Pool(1)
+    pool.machine.resize(A, RESOURCE_UNIT, 4 * RESOURCE_UNIT)
+    pool.want(DRIVER, 4)
+    pool.machine.resize(A, 2 * RESOURCE_UNIT, 2 * RESOURCE_UNIT)
+    pool.settle()
+    assert pool.cpus == 2
+    pool.pass_time()
+    assert pool.cpus == 2
 
 
 def test_what_waits_when_its_only_node_goes_is_told_too() -> None:
@@ -793,6 +850,7 @@ class AgainstTheModel(RuleBasedStateMachine):
         self.actors: dict[bytes, tuple[Any, Any]] = {}
         self.dead: set[int] = set()
         self.most: dict[bytes, int] = {}
+        self.cpus: dict[bytes, tuple[int, int]] = {}
         self.later: list[Any] = []
         self.next = 0
 
@@ -849,6 +907,12 @@ class AgainstTheModel(RuleBasedStateMachine):
                     self.actors.pop(place.actor, None)
             elif isinstance(effect, Recheck):
                 self.later.append(effect.event)
+            elif isinstance(effect, Resized):
+                if effect.node in self.totals:
+                    cpus = self.machine.ledger.nodes[effect.node].totals["CPU"]
+                    least, most = self.cpus[effect.node]
+                    assert least <= cpus <= most
+                    self.totals[effect.node] = {**self.totals[effect.node], "CPU": cpus}
             elif isinstance(effect, Tell) and effect.message[0] in ("infeasible", "full"):
                 key = effect.to, effect.message[1]
                 self.wanted[key] = self.on_way(*key)
@@ -871,11 +935,11 @@ class AgainstTheModel(RuleBasedStateMachine):
         self.settle()
 
     @precondition(lambda self: self.totals)
-    @rule(data=st.data(), cpus=st.integers(1, 4))
-    def resize(self, data: Any, cpus: int) -> None:
+    @rule(data=st.data(), least=st.integers(0, 4), more=st.integers(0, 3))
+    def resize(self, data: Any, least: int, more: int) -> None:
         node = data.draw(st.sampled_from(sorted(self.totals)))
-        self.totals[node] = {**self.totals[node], **units(CPU=cpus)}
-        self.machine.resize(node, cpus * RESOURCE_UNIT)
+        self.cpus[node] = (least * RESOURCE_UNIT, (least + more) * RESOURCE_UNIT)
+        self.machine.resize(node, *self.cpus[node])
         self.settle()
 
     @precondition(lambda self: self.totals)

@@ -34,6 +34,9 @@ class Pool:
     def scale(self, n: float) -> None:
         self.cpus = n
 
+    def adapt(self, minimum: float, maximum: float) -> None:
+        self.bounds = (minimum, maximum)
+
     def timeline(self, path: str) -> None:
         Path(path).write_text("[]")
 
@@ -63,6 +66,7 @@ def pool(monkeypatch):
     for name in (
         "init",
         "scale",
+        "adapt",
         "timeline",
         "is_initialized",
         "shutdown",
@@ -125,6 +129,16 @@ def test_init_attaches_to_an_address_or_to_what_a_variable_holds(run, pool, shel
     assert pool.starts == [{"address": "127.0.0.1:8786"}, {"address": cluster}]
 
 
+def test_init_between_two_bounds(run, pool):
+    run("%nbray init --adapt 1 4")
+    assert pool.starts == [{"num_cpus": 1}]
+    assert pool.bounds == (1, 4)
+    assert "goes on" not in run("%nbray init --adapt 1 4")
+    assert "goes on without --adapt 2 4" in run("%nbray init --adapt 2 4")
+    run("%nbray scale 2")
+    assert "goes on without --adapt 1 4" in run("%nbray init --adapt 1 4")
+
+
 def test_scale_and_trace(run, pool, tmp_path):
     assert "no pool is running" in run("%nbray scale 2")
     assert "no pool is running" in run("%nbray trace x.json")
@@ -161,6 +175,16 @@ def test_shutdown_ends_the_pool_once(run, pool):
     [
         ("%nbray statsu", "unknown verb 'statsu': did you mean 'status'?"),
         ("%nbray init -n 99", "99 CPUs are more than this machine has"),
+        ("%nbray init --adapt 4 1", "--adapt MIN MAX: 4 is more than 1"),
+        (
+            "%nbray init --adapt 1 4 -n 2",
+            "-n CPUS fixes the number of CPUs, --adapt MIN MAX lets it change: use one of them",
+        ),
+        (
+            "%nbray init --adapt 1 4 --address tcp://127.0.0.1:1",
+            "--adapt has Dask start and end workers, which takes the cluster and not its address: --address NAME, where NAME is "
+            "the variable with the Dask cluster of tcp://127.0.0.1:1",
+        ),
         (
             "%nbray init --address nothing",
             "--address takes a scheduler's address such as tcp://127.0.0.1:8786, or a variable with a Dask client or cluster; "

@@ -15,24 +15,40 @@ from nbray_magics.verbs.status import show_status
 # --- init ------------------------------------------------------------------------------------------------------------
 
 
-def init(notebook: Notebook, **given: Any) -> None:
+def init(notebook: Notebook, adapt: tuple[int, int] | None = None, **given: Any) -> None:
     if nbray.is_initialized():
-        _say_what_differs(given)
+        _say_what_differs(notebook, given, adapt)
     else:
-        nbray.init(**_arguments(notebook, given))
+        arguments = _arguments(notebook, given, adapt)
+        nbray.init(**arguments)
+        if adapt is not None:
+            nbray.adapt(*adapt)
+            notebook.adapted = (nbray.feed(), adapt)
     show_status(notebook)
 
 
-def _arguments(notebook: Notebook, given: dict[str, Any]) -> dict[str, Any]:
+def _arguments(notebook: Notebook, given: dict[str, Any], adapt: tuple[int, int] | None) -> dict[str, Any]:
     """For ``nbray.init``."""
+    if adapt is not None and adapt[0] > adapt[1]:
+        raise NbrayUsageError(f"--adapt MIN MAX: {adapt[0]} is more than {adapt[1]}")
     if "address" not in given:
-        return given
+        if adapt is not None and "num_cpus" in given:
+            raise NbrayUsageError(
+                "-n CPUS fixes the number of CPUs, --adapt MIN MAX lets it change: use one of them"
+            )
+        return given if adapt is None else {**given, "num_cpus": adapt[0]}
     more = [flag for key, flag in (("num_cpus", "-n"), ("num_gpus", "--gpus")) if key in given]
     if more:
         raise NbrayUsageError(
             f"--address attaches to a cluster, which has its CPUs and GPUs already: leave {' and '.join(more)} out"
         )
-    return {"address": _cluster(notebook, given["address"])}
+    cluster = _cluster(notebook, given["address"])
+    if adapt is not None and isinstance(cluster, str):
+        raise NbrayUsageError(
+            f"--adapt has Dask start and end workers, which takes the cluster and not its address: --address NAME, where NAME is "
+            f"the variable with the Dask cluster of {cluster}"
+        )
+    return {"address": cluster}
 
 
 def _cluster(notebook: Notebook, address: str) -> Any:
@@ -57,14 +73,17 @@ def _is_dasks(value: object) -> bool:
     return isinstance(value, Client | Cluster)
 
 
-def _say_what_differs(given: dict[str, Any]) -> None:
+def _say_what_differs(notebook: Notebook, given: dict[str, Any], adapt: tuple[int, int] | None) -> None:
     have = nbray.cluster_resources()
     attached = nbray.init(ignore_reinit_error=True).address_info["address"]
     differs = []
     for key, flag, name in (("num_cpus", "-n", "CPU"), ("num_gpus", "--gpus", "GPU")):
         if key in given and given[key] != have.get(name, 0):
             differs.append(f"{flag} {given[key]:g}")
-    if "address" in given and given["address"] not in (attached, attached.partition("://")[2]):
+    if adapt is not None and notebook.adapted != (nbray.feed(), adapt):
+        differs.append(f"--adapt {adapt[0]} {adapt[1]}")
+    same = (attached, attached.partition("://")[2])
+    if "address" in given and given["address"] not in same and given["address"] not in clusters(notebook):
         differs.append(f"--address {given['address']}")
     if differs:
         where = f"attached to {attached}" if attached else f"with {have.get('CPU', 0):g} CPUs"
@@ -87,6 +106,7 @@ def clusters(notebook: Notebook) -> Iterable[str]:
 def scale(notebook: Notebook, n: float) -> None:
     notebook.needs_pool()
     nbray.scale(n)
+    notebook.adapted = None
     if nbray.init(ignore_reinit_error=True).address_info["address"]:
         print(f"nbray: the Dask cluster is asked for {n:g} workers")
     else:
@@ -125,8 +145,14 @@ INIT = Verb(
             "attach to a Dask cluster: its scheduler's address, or a variable with a Dask client or cluster",
             (Value("ADDR", offer=clusters),),
         ),
+        Option(
+            ("--adapt",),
+            "adapt",
+            "have as many CPUs as the work needs, between two bounds; of an attached Dask cluster, as many workers",
+            (Value("MIN", whole("CPUs", 0)), Value("MAX", whole("CPUs"))),
+        ),
     ),
-    examples=("%nbray init -n 4", "%nbray init --address tcp://127.0.0.1:8786"),
+    examples=("%nbray init -n 4", "%nbray init --adapt 1 8", "%nbray init --address tcp://127.0.0.1:8786"),
 )
 
 SCALE = Verb(

@@ -53,7 +53,7 @@ def run(
     if noblock:
         rows = [ref if isinstance(ref, list) else [ref] for ref in refs]
     else:
-        rows = _results(notebook, refs, sent.left_out)
+        rows = _results(notebook, refs, sent.left_out, in_actor=handle is not None)
     return _bind(notebook, out, names, rows, single=each is None)
 
 
@@ -97,13 +97,14 @@ def _call(handle: ActorHandle[Any], title: str, returns: int) -> Any:
     return lambda *args: method.remote(remote.cell_in_actor, *args)
 
 
-def _results(notebook: Notebook, refs: list[Any], left_out: dict[str, str]) -> list[Any]:
+def _results(notebook: Notebook, refs: list[Any], left_out: dict[str, str], *, in_actor: bool) -> list[Any]:
     """A tuple a copy. If one fails, or on Ctrl-C, what runs is cancelled."""
     try:
         return nbray.get(nbray.get(refs))
     except KeyboardInterrupt:
         _cancel(refs)
-        raise CellInterrupted("the cell was cancelled; the pool goes on") from None
+        goes_on = "what the actor has begun it does to the end" if in_actor else "the pool goes on"
+        raise CellInterrupted(f"the cell was cancelled; {goes_on}") from None
     except RayTaskError as error:
         _cancel(refs)
         raise remote_error(notebook.shell, error, _note(error, left_out)) from None
