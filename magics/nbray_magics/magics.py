@@ -16,7 +16,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
 from nbray.exceptions import NbrayError, RayTaskError
-from nbray_magics import routing
+from nbray_magics import frames, routing
 from nbray_magics.complete import complete
 from nbray_magics.grammar import NbrayUsageError, Table
 from nbray_magics.notebook import Notebook
@@ -118,6 +118,7 @@ def load(shell: Any) -> None:
     shell.register_magics(magics)
     shell.Completer.custom_matchers.append(magics.matcher)
     shell.input_transformers_cleanup.append(help_without_a_cell)
+    frames.hide(shell)
     routing.install()
 
 
@@ -134,6 +135,7 @@ def unload(shell: Any) -> None:
     shell.input_transformers_cleanup.remove(help_without_a_cell)
     magics.notebook.close()
     routing.uninstall()
+    frames.show(shell)
 
 
 def _loaded(shell: Any) -> NbrayMagics | None:

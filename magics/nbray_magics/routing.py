@@ -20,6 +20,7 @@ from IPython.core.getipython import get_ipython
 
 from nbray import output
 from nbray.output import Output
+from nbray_magics import frames
 from nbray_magics.routing_cell import Cell, drained
 
 logger = logging.getLogger("nbray.routing")
@@ -39,6 +40,7 @@ def install() -> None:
     kernel = getattr(shell, "kernel", None)
     if _router is None and kernel is not None and hasattr(kernel, "iopub_socket"):
         _router = Router(shell, kernel)
+        frames.hide(shell)
 
 
 def uninstall() -> None:
@@ -47,6 +49,7 @@ def uninstall() -> None:
     router, _router = _router, None
     if router is not None:
         router.close()
+        frames.show(router.shell)
 
 
 class _Published(Cell):
@@ -64,7 +67,7 @@ class Router:
     """
 
     def __init__(self, shell: Any, kernel: Any) -> None:
-        self._shell, self._kernel = shell, kernel
+        self.shell, self._kernel = shell, kernel
         self._session = uuid4().hex[:8]
         self._cells: OrderedDict[str, _Published] = OrderedDict()
         self._names: dict[str, str] = {}
@@ -83,7 +86,7 @@ class Router:
         output.unroute()
         for event, callback in (("pre_execute", self.began), ("post_execute", self.ended)):
             try:
-                self._shell.events.unregister(event, callback)
+                self.shell.events.unregister(event, callback)
             except ValueError:  # somebody has reset them
                 pass
         self._publish(whatever=True)

@@ -18,7 +18,7 @@ from nbray_magics import routing_html
 from nbray_magics.routing_html import Line
 
 #: Lines and characters of a cell that are not folded.
-PLAIN_LINES, PLAIN_CHARACTERS = 100, 20_000
+PLAIN_LINES, PLAIN_CHARACTERS = 40, 10_000
 #: Lines and characters of a block.
 BLOCK_LINES, BLOCK_CHARACTERS = 2_000, 100_000
 #: Seconds between two renewals of a block: at least, and for a character that it has.

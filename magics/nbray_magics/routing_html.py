@@ -12,7 +12,21 @@ MOST_WORKERS = 24
 
 _SGR = re.compile(r"\x1b\[([0-9;:]*)m")
 _NAMES = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
-_PRE = "margin:0;max-height:24em;overflow:auto;white-space:pre-wrap;overflow-wrap:anywhere"
+# As Jupyter draws them, whose own rules are for its own streams. Normal, then intense.
+_COLOURS = (
+    "#3e424d", "#e75c58", "#00a250", "#ddb62b", "#208ffb", "#d160c4", "#60c6c8", "#c5c1b4",
+    "#282c36", "#b22b31", "#007427", "#b27d12", "#0065ca", "#a03196", "#258f8f", "#a1a6b2",
+)  # fmt: skip
+_MANNERS = {1: "bold", 3: "italic", 4: "underline", 7: "inverse"}
+_STYLES = {
+    "bold": "font-weight:bold",
+    "italic": "font-style:italic",
+    "underline": "text-decoration:underline",
+}
+_PRE = (
+    "margin:0;font-size:var(--jp-code-font-size,13px);line-height:1.3;"
+    "max-height:24em;overflow:auto;white-space:pre-wrap;overflow-wrap:anywhere"
+)
 _SUMMARY = "cursor:pointer;white-space:nowrap;overflow:hidden;text-overflow:ellipsis"
 _ERROR = "display:block;background:var(--jp-rendermime-error-background,rgba(255,90,90,.18))"
 _PREVIEW = 160
@@ -111,35 +125,31 @@ class _Pen:
         if "inverse" in self._manner:
             front, back = back, front
             if front is None:
-                classes.append("ansi-default-inverse-fg")
+                styles.append("color:var(--jp-layout-color0,white)")
             if back is None:
-                classes.append("ansi-default-inverse-bg")
+                styles.append("background-color:var(--jp-content-font-color1,black)")
         for what, style, colour in (("fg", "color", front), ("bg", "background-color", back)):
             if isinstance(colour, int):
-                bold = colour < 8 and what == "fg" and "bold" in self._manner
-                intense = "-intense" if colour > 7 or bold else ""
-                classes.append(f"ansi-{_NAMES[colour % 8]}{intense}-{what}")
+                classes.append(f"ansi-{_NAMES[colour % 8]}{'-intense' if colour > 7 else ''}-{what}")
+                styles.append(f"{style}:{_COLOURS[colour]}")
             elif colour is not None:
                 styles.append(f"{style}:rgb({','.join(map(str, colour))})")
-        classes += [f"ansi-{manner}" for manner in ("bold", "italic", "underline") if manner in self._manner]
+        styles += [style for manner, style in _STYLES.items() if manner in self._manner]
         attributes = f' class="{" ".join(classes)}"' if classes else ""
         if styles:
             attributes += f' style="{";".join(styles)}"'
         return f"<span{attributes}>{escape(text)}</span>"
 
     def obey(self, codes: list[int]) -> None:
-        manners = {1: "bold", 3: "italic", 4: "underline", 7: "inverse"}
         while codes:
             code = codes.pop(0)
             if code == 0:
                 self._colours.clear()
                 self._manner.clear()
-            elif code in manners:
-                self._manner.add(manners[code])
+            elif code in _MANNERS:
+                self._manner.add(_MANNERS[code])
             elif code in (21, 22, 23, 24, 27):
-                self._manner.discard(
-                    {21: "bold", 22: "bold", 23: "italic", 24: "underline", 27: "inverse"}[code]
-                )
+                self._manner.discard(_MANNERS[1 if code < 23 else code - 20])
             elif 30 <= code <= 37 or 40 <= code <= 47:
                 self._colours["fg" if code < 40 else "bg"] = code % 10
             elif 90 <= code <= 97 or 100 <= code <= 107:

@@ -22,9 +22,8 @@ from nbray.core.lanes import Lane, Pool
 from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Entry, refs_in, with_refs
 from nbray.exceptions import SerializationError
-from nbray.owner.values import pickled
 from nbray.wire.errors import dump_error, load_error
-from nbray.wire.explain import explain_unpicklable
+from nbray.wire.explain import explain_arguments, explain_unpicklable
 from nbray.wire.pickling import Dumped, dump, dump_function
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class Calls:
             if not args:
                 return b"", (), (), None
             if owner.entry_type not in map(type, args):
-                dumped = pickled((args, None), "the arguments")
+                dumped = _arguments((args, None))
                 if not dumped.buffers and not dumped.refs and len(dumped.pickle) <= 65536:
                     return dumped.pickle, (), (), None
                 return self._payload(dumped, ())
@@ -85,7 +84,7 @@ class Calls:
             if isinstance(value, owner.entry_type):
                 slots.append((name, value))
                 named[name] = None
-        return self._payload(pickled((tuple(plain), named or None), "the arguments"), tuple(slots))
+        return self._payload(_arguments((tuple(plain), named or None)), tuple(slots))
 
     def _payload(self, dumped: Any, slots: tuple[Any, ...]) -> tuple[Any, ...]:
         if self.owner.garbage:
@@ -311,6 +310,13 @@ class Calls:
 def _only_slots(n: int) -> bytes:
     """The payload of a call whose ``n`` arguments are all refs."""
     return dump(((None,) * n, None)).pickle
+
+
+def _arguments(both: tuple[tuple[Any, ...], dict[str, Any] | None]) -> Dumped:
+    try:
+        return dump(both)
+    except Exception as error:
+        raise SerializationError(explain_arguments(both[0], both[1] or {}, error)) from None
 
 
 def _is_one_of(value: Any, wanted: tuple[type, ...]) -> bool:

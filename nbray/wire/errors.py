@@ -16,6 +16,7 @@ from typing import Any
 
 from nbray import exceptions
 from nbray.exceptions import RayError, RayTaskError
+from nbray.wire.cells import in_cells
 from nbray.wire.pickling import dump_function
 
 _RUNTIME = os.path.join(os.path.dirname(os.path.abspath(exceptions.__file__)), "")
@@ -196,13 +197,14 @@ _FRAME_WITHOUT_SOURCE = re.compile(
 
 
 def add_source_lines(text: str) -> str:
-    """A traceback with the lines of source that the executor did not have but this process has: notebook cells."""
+    """A traceback as this process can tell it: with lines of source that the executor did not have, and with notebook cells by
+    their names."""
 
     def with_source(match: re.Match[str]) -> str:
         line = linecache.getline(match[2], int(match[3])).strip()
         return f"{match[0]}{match[1]}  {line}\n" if line else match[0]
 
     try:
-        return _FRAME_WITHOUT_SOURCE.sub(with_source, text)
+        return in_cells(_FRAME_WITHOUT_SOURCE.sub(with_source, text))
     except Exception:  # loaders of modules are asked for source, and are anybody's code
         return text

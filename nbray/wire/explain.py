@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
+from nbray.wire.cells import place
 from nbray.wire.pickling import PROTOCOL, CloudPickler, RefCollector
 
 TIME_LIMIT = 1.0
@@ -24,6 +25,7 @@ class _Part(NamedTuple):
     how: str  # how the whole comes to it: "captures the variable"
     value: Any
     name: str = ""  # under which name: "'x'"
+    place: str = ""  # in the source where it does
 
 
 class _GivenUp(Exception):
@@ -64,7 +66,26 @@ def explain_unpicklable(value: Any, error: BaseException, what: str | None = Non
         text += f"{': it' if number == 0 else ', which'} {how} ({_type_and_place(part.value)})"
     if path and not complete:
         text += ", in which something cannot be pickled"
-    return f"{text}: {_first_line(error)}"
+    text += f": {_first_line(error)}"
+    if path and path[0].place:
+        text += f" ({path[0].name} is named at {path[0].place})"
+    return text
+
+
+def explain_arguments(args: tuple[Any, ...], named: dict[str, Any], error: BaseException) -> str:
+    """The same for a call's arguments: it names the first that cannot be pickled."""
+    with RefCollector():
+        for name, value in [*enumerate(args, 1), *named.items()]:
+            try:
+                refuses = not _is_atom(value) and _fails(
+                    value, _Sink(time.monotonic() + TIME_LIMIT, _DEPTH_LIMIT)
+                )
+            except _GivenUp:
+                break
+            if refuses:
+                which = f"argument {name!r}" if isinstance(name, str) else f"argument {name}"
+                return explain_unpicklable(value, error, f"{which} ({_type_and_place(value)})")
+    return explain_unpicklable((args, named), error, "the arguments")
 
 
 def unpicklable_parts(value: Any, depth: int = _DEPTH_LIMIT) -> list[tuple[str, str, Any]]:
@@ -168,15 +189,18 @@ def _parts(value: Any) -> Iterator[_Part]:
 
 
 def _function_parts(function: FunctionType) -> Iterator[_Part]:
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+    code = function.__code__
+    places = {name: place(code.co_filename, line) for name, line in _lines_of_names(code).items()}
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
         try:
-            yield _Part("captures the variable", cell.cell_contents, repr(name))
+            yield _Part("captures the variable", cell.cell_contents, repr(name), places.get(name, ""))
         except ValueError:  # not assigned yet
             continue
-    for name in sorted(_global_names(function.__code__)):
+    for name in sorted(_global_names(code)):
         if name in function.__globals__:
-            yield _Part("uses the global variable", function.__globals__[name], repr(name))
-    code = function.__code__
+            yield _Part(
+                "uses the global variable", function.__globals__[name], repr(name), places.get(name, "")
+            )
     positional = code.co_varnames[: code.co_argcount]
     defaults = function.__defaults__ or ()
     for name, item in zip(positional[len(positional) - len(defaults) :], defaults, strict=True):
@@ -196,6 +220,22 @@ def _global_names(code: CodeType) -> set[str]:
         if isinstance(constant, CodeType):
             names |= _global_names(constant)
     return names
+
+
+def _lines_of_names(code: CodeType) -> dict[str, int]:
+    """Where the code, or a function inside it, first names each variable that is not its own."""
+    lines: dict[str, int] = {}
+    line = code.co_firstlineno
+    starts = dict(dis.findlinestarts(code))
+    for instruction in dis.get_instructions(code):
+        line = starts.get(instruction.offset) or line
+        if instruction.opname.endswith(("_GLOBAL", "_DEREF")):
+            lines.setdefault(str(instruction.argval), line)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            for name, inside in _lines_of_names(constant).items():
+                lines.setdefault(name, inside)
+    return lines
 
 
 def _class_parts(kind: type) -> Iterator[_Part]:
@@ -266,7 +306,7 @@ def _type_and_place(value: Any) -> str:
 
 
 def _place(function: FunctionType) -> str:
-    return f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
+    return place(function.__code__.co_filename, function.__code__.co_firstlineno)
 
 
 def _type_name(kind: type) -> str:

@@ -166,7 +166,7 @@ def test_an_interrupt_ends_the_cell_and_its_tasks(shared: Kernel):
                 begun.set()
 
     cell = (
-        "%%nbray --each 2\nimport time\nprint('begun', flush=True)\ntry:\n    time.sleep(1000)\n"
+        "%%nbray --each 2\nimport time\ntry:\n    print('begun', flush=True)\n    time.sleep(1000)\n"
         "finally:\n    open(f'ended{rank}', 'w').close()"
     )
     reply, published = shared.run(cell, look)
