@@ -13,8 +13,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import compress
-from operator import attrgetter, not_
+from itertools import compress, filterfalse, islice
+from operator import attrgetter
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
@@ -264,8 +264,8 @@ class Owner:
     ) -> tuple[list[Entry], list[Entry]]:
         """Up to ``num_returns`` ready refs and the others, both in the order given."""
         __tracebackhide__ = True
-        flags = list(map(_ready, refs))
-        if sum(flags) < num_returns:
+        ready = _first_ready(refs, num_returns)
+        if len(ready) < num_returns:
             self.interrupts.install()
             deadline = None if timeout is None else time.monotonic() + timeout
             completions = -1
@@ -280,15 +280,17 @@ class Owner:
             self.peers.fetch(refs)  # the value, or where it is; large bytes come with the get
             self.wait_for(done, deadline, refs, num_returns)
             self.check_open()
-            flags = list(map(_ready, refs))
+            ready = _first_ready(refs, num_returns)
         if self.console.queue:
             self.console.write_out()
-        ready = list(compress(refs, flags))
-        if len(ready) > num_returns:
-            ready = ready[:num_returns]
+        if len(ready) < num_returns:
+            last = len(refs)
+        else:
             last = refs.index(ready[-1]) + 1
-            return ready, list(compress(refs[:last], map(not_, flags))) + refs[last:]
-        return ready, list(compress(refs, map(not_, flags)))
+            if last == num_returns:
+                return ready, refs[last:]
+        # More may have become ready meanwhile; what is not among ``ready`` is among the others.
+        return ready, list(filterfalse(set(ready).__contains__, refs[:last])) + refs[last:]
 
     def block(
         self, done: Callable[[], bool], deadline: float | None, awaited: Sequence[Entry], needed: int
@@ -629,6 +631,10 @@ class Owner:
     def flush_deferred(self) -> None:
         while self.deferred:
             self.deferred.popleft()()
+
+
+def _first_ready(refs: list[Entry], most: int) -> list[Entry]:
+    return list(islice(compress(refs, map(_ready, refs)), most))
 
 
 def stop_if_daemon() -> None:
