@@ -114,6 +114,20 @@ class Leadership:
                 return False
         return done()
 
+    def take_turn(self) -> None:
+        """Serve the sockets once, without waiting, if nobody else does.
+
+        A thread that submits many calls does so now and then: the background thread sees that and stays parked, where the two
+        would fight for the GIL and the owner's lock at each call.
+        """
+        if self._loop is None and self._leading.acquire(False):
+            main = self._interrupts.enter()
+            try:
+                self._lead_once()
+            finally:
+                if main:
+                    self._interrupts.leave()
+
     def _lead_once(self) -> None:
         try:
             self._reactor.step(0)

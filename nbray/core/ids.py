@@ -48,6 +48,10 @@ FIRST_STREAM = 1 << 63
 STREAM_STRIDE = 1 << 32
 
 
+#: ``not sequence & EACH_64TH``: each 64th call.
+EACH_64TH = 63 * STRIDE
+
+
 def call_of(sequence: int) -> int:
     """The sequence number of the call that made an object."""
     return sequence - sequence % (STRIDE if sequence < FIRST_STREAM else STREAM_STRIDE)

@@ -15,7 +15,7 @@ from nbray.core import actors as actor_effects
 from nbray.core import messages as m
 from nbray.core.actors import ALIVE, DEAD, LIMBO, ActorCalls
 from nbray.core.calls import Call, Function
-from nbray.core.ids import Address, object_id
+from nbray.core.ids import EACH_64TH, Address, object_id
 from nbray.core.messages import EXIT_ACTOR, Loss
 from nbray.core.ownership import Entry, with_refs
 from nbray.exceptions import (
@@ -302,6 +302,8 @@ class Actors:
                 machine.submit(call)
             if self.effects:
                 owner.carry_out()
+        if not sequence & EACH_64TH:
+            owner.lead.take_turn()
         return entries if stream is None else [stream]
 
     def kill(self, entry: Entry, no_restart: bool) -> None:

@@ -12,7 +12,7 @@ from nbray.channel.connection import Connection
 from nbray.core import lanes as lane_effects
 from nbray.core import messages as m
 from nbray.core.calls import Call, Function
-from nbray.core.ids import Address
+from nbray.core.ids import EACH_64TH, Address
 from nbray.core.lanes import Lane, Lanes
 from nbray.core.messages import Spec
 from nbray.exceptions import (
@@ -83,6 +83,8 @@ class Tasks:
                 self.lanes.submit(call)
                 if self.lanes.has_effects:
                     owner.carry_out()
+        if not sequence & EACH_64TH:
+            owner.lead.take_turn()
         if owner.interrupts.pending:
             owner.interrupts.install()
         return entries if stream is None else [stream]

@@ -29,6 +29,7 @@ class Home(Side):
         self.steps: list[tuple[str, float]] = []
         self.changed = threading.Condition()
         self.held_back: list[Callable[[], None]] = []
+        self.on_flush: Callable[[], Any] = lambda: None
         self.flushes = 0
         self.ticks = 0
         step = self.reactor.step
@@ -46,6 +47,7 @@ class Home(Side):
         self.flushes += 1
         while self.held_back:
             self.held_back.pop(0)()
+        self.on_flush()
 
     def _tick(self) -> None:
         with self.changed:
@@ -112,6 +114,51 @@ def test_who_has_what_he_wants_does_not_poll(home: Home) -> None:
 def test_who_has_no_time_looks_once(home: Home) -> None:
     assert not home.lead.run_until(lambda: False, time.monotonic() - 1)
     assert home.steps == [("MainThread", 0)]
+
+
+def test_a_turn_looks_once_and_waits_for_nothing(home: Home) -> None:
+    home.lead.take_turn()
+    assert home.steps == [("MainThread", 0)] and home.flushes == 0
+
+
+def test_there_is_no_turn_while_another_thread_leads(home: Home, patient: None) -> None:
+    home.lead.start()
+    home.polls(BACKGROUND)
+    home.lead.take_turn()
+    assert ("MainThread", 0) not in home.steps
+
+
+def test_there_is_no_turn_within_a_turn(home: Home) -> None:
+    step, depth = home.reactor.step, []
+
+    def again(timeout: float) -> int:
+        depth.append(timeout)
+        home.lead.take_turn()
+        return step(timeout)
+
+    home.reactor.step = again  # type: ignore[method-assign]
+    home.lead.take_turn()
+    assert depth == [0]
+
+
+def test_the_background_thread_stays_parked_while_others_take_turns(home: Home) -> None:
+    looks, taken = threading.Semaphore(0), threading.Semaphore(0)
+
+    def look() -> None:
+        """Before each look of the background thread this one takes a turn."""
+        looks.release()
+        taken.acquire()
+
+    home.on_flush = look
+    home.lead.start()
+    for _ in range(5):
+        looks.acquire()
+        home.lead.take_turn()
+        taken.release()
+    looks.acquire()
+    assert {thread for thread, _ in home.steps} == {"MainThread"}
+    home.on_flush = lambda: None
+    taken.release()
 
 
 def test_a_wait_ends_at_its_deadline(home: Home) -> None:
