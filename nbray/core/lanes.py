@@ -7,6 +7,7 @@ Events in (methods), effects out (``take_effects``):
     (GIVE, lane)             the lease goes back
     (RECALL, lane, n)        ask for up to n calls that have not started
     (CRASHED, call, lane)    the lane died while the call may have run; ``again`` runs it once more
+    (DOUBTED, call, lane)    likewise, unless it turns out that the lane's executor has died: then it has not run
     (CANCELLED, call)        a cancelled call is where it cannot run any more: it ends
     (INTERRUPT, lane, call)  a cancelled call was sent: its executor has to know
 
@@ -23,7 +24,7 @@ from nbray.core.calls import Call
 from nbray.core.messages import Spec
 from nbray.core.ready import Ready
 
-SEND, WANT, GIVE, RECALL, CRASHED = "send", "want", "give", "recall", "crashed"
+SEND, WANT, GIVE, RECALL, CRASHED, DOUBTED = "send", "want", "give", "recall", "crashed", "doubted"
 CANCELLED, INTERRUPT = "cancelled", "interrupt"
 
 #: us of work that a lane may have queued.
@@ -169,10 +170,11 @@ class Lanes:
             self._now_idle(pool, lane, now)
         return call
 
-    def again(self, call: Call) -> None:
-        """Run a call once more, before the others."""
-        call.pool.ready.extendleft((call,))
-        self._spread(call.pool)
+    def again(self, *calls: Call) -> None:
+        """Run calls of one shape once more, before the others."""
+        pool = calls[0].pool
+        pool.ready.extendleft(reversed(calls))
+        self._spread(pool)
 
     def returned(self, lane: Lane, sequences: tuple[int, ...], blocked: bool, now: float) -> list[Call]:
         """Calls came back that had not started. ``blocked``: because the running one waits for something."""
@@ -266,11 +268,13 @@ class Lanes:
         if not lane.gone:
             self._drop(lane)
 
-    def lost(self, lane: Lane, *, charge: bool = True) -> None:
-        """The lane's executor is gone. Only the first unanswered call can have run: it has crashed, the rest runs elsewhere.
+    def lost(self, lane: Lane, *, charge: bool = True, dead: bool = True) -> None:
+        """The lane is gone. If its executor has died, only the first unanswered call can have run: it has crashed, the rest runs
+        elsewhere. If nothing is known but that the connection ended, answers may be lost, and each call sent may have run.
 
         Args:
             charge: False if it is known that none ran, because the connection never opened.
+            dead: the executor has died.
         """
         self.ending(lane)
         pool = self._pools[lane.spec]
@@ -281,6 +285,8 @@ class Lanes:
                 back.append(call)
             elif charge and position == 0:
                 self._effects.append((CRASHED, call, lane))
+            elif charge and not dead:
+                self._effects.append((DOUBTED, call, lane))
             else:
                 back.append(call)
         lane.calls = {}

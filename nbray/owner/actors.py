@@ -429,6 +429,8 @@ class Actors:
             return
         before = machine.state
         self._limbo.pop(machine, None)
+        if machine.peer is not None and (state != ALIVE or epoch > machine.epoch):
+            machine.peer.drain()  # what that incarnation had answered may lie unread in the socket
         machine.changed(state, epoch, address, reason)
         call = self._creations.get(actor_id)
         if call is not None and machine.state != before:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbray import events
 from nbray.channel.connection import Connection
@@ -35,6 +35,14 @@ MEMORY_RETRIES = 5
 MEMORY_PAUSE = 1.0
 
 
+class Verdict(NamedTuple):
+    """Calls of a lane whose connection ended: they wait until ``until`` for placement to say why."""
+
+    until: float
+    crashed: list[Call]
+    doubted: list[Call]
+
+
 class Tasks:
     """Under the owner's lock throughout, but for ``submit``, which takes it."""
 
@@ -42,7 +50,7 @@ class Tasks:
         self.owner = owner
         self.lanes = Lanes()
         self._lane_of: dict[int, Lane] = {}
-        self._verdicts: dict[int, tuple[float, list[Call]]] = {}
+        self._verdicts: dict[int, Verdict] = {}
         self._paused: list[tuple[float, Call]] = []
 
     def submit(
@@ -115,15 +123,18 @@ class Tasks:
                 owner.cancelling.ended(effect[1])
             elif what == lane_effects.INTERRUPT:
                 owner.cancelling.interrupt(effect[1], effect[2])
+            elif what == lane_effects.CRASHED:
+                self._verdict(effect[2]).crashed.append(effect[1])
             else:
-                self._crashed(effect[1], effect[2])
+                self._verdict(effect[2]).doubted.append(effect[1])
 
     def tick(self, now: float) -> None:
         """Once a second or so."""
         owner = self.owner
         self.lanes.tick(now)
-        for lease in [lease for lease, (until, _) in self._verdicts.items() if until < now]:
-            for call in self._verdicts.pop(lease)[1]:
+        for lease in [lease for lease, verdict in self._verdicts.items() if verdict.until < now]:
+            verdict = self._verdicts.pop(lease)
+            for call in [*verdict.crashed, *verdict.doubted]:
                 self._judge(call, None)
             owner.send_up(("give", lease))  # only the connection broke
         if self._paused:
@@ -169,8 +180,8 @@ class Tasks:
         owner.peers.process_gone(connection.context.process)
         if not lane.gone:
             # Placement hears of the executor's end from its node, with the reason. Giving the lease back now would lose that.
-            self._verdicts.setdefault(lane.lease, (time.monotonic() + VERDICT, []))
-            self.lanes.lost(lane, charge=connection.opened)
+            self._verdict(lane)
+            self.lanes.lost(lane, charge=connection.opened, dead=False)
             owner.carry_out()
         self._lane_of.pop(lane.lease, None)
 
@@ -192,10 +203,9 @@ class Tasks:
         lane.peer.close()
         owner.send_up(("abandon", lane.lease))
 
-    def _crashed(self, call: Call, lane: Lane) -> None:
-        """Its executor ended while it may have run. Placement will say how."""
-        _, calls = self._verdicts.setdefault(lane.lease, (time.monotonic() + VERDICT, []))
-        calls.append(call)
+    def _verdict(self, lane: Lane) -> Verdict:
+        """What waits for placement to say how the lane's executor ended."""
+        return self._verdicts.setdefault(lane.lease, Verdict(time.monotonic() + VERDICT, [], []))
 
     def lease_lost(self, lease: int, reason: Any) -> None:
         owner = self.owner
@@ -209,8 +219,12 @@ class Tasks:
             owner.carry_out()
         verdict = self._verdicts.pop(lease, None)
         if verdict is not None:
-            for call in verdict[1]:
+            # It has died, so what it had answered has come, and it had not begun what comes behind the first one unanswered.
+            for call in verdict.crashed:
                 self._judge(call, reason)
+            others = [call for call in verdict.doubted if not call.ended]
+            if others:
+                self.lanes.again(*others)
             owner.carry_out()
 
     def _judge(self, call: Call, reason: Any) -> None:
@@ -258,7 +272,9 @@ class Tasks:
 def crash_error(name: str, reason: Any, memory_kills: int = 0) -> RayError:
     """How an executor's end reads to the caller of what it ran."""
     if reason is None:
-        return WorkerCrashedError(f"The executor that ran {name} died; its node did not say how.")
+        return WorkerCrashedError(
+            f"The connection to the executor of {name} broke, and nobody says that the executor died. It may have run or not."
+        )
     kind, text, pid, code, tail = reason
     if kind == "memory":
         again = f" It had been run again {memory_kills} times after that." if memory_kills else ""

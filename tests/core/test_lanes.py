@@ -14,6 +14,7 @@ from nbray.core.calls import Call, Function
 from nbray.core.lanes import (
     CANCELLED,
     CRASHED,
+    DOUBTED,
     GIVE,
     INTERRUPT,
     LINGER,
@@ -572,6 +573,20 @@ def test_a_call_that_may_have_run_waits_for_a_verdict_while_others_go_on(owner: 
     owner.lanes.lost(lane)
     assert owner.took(CRASHED) == [(first, lane)]
     assert list(owner.lanes.pool(SPEC).ready) == [second]
+
+
+def test_when_only_the_connection_has_ended_each_call_that_was_sent_may_have_run(owner: Owner) -> None:
+    lane = owner.grant()
+    owner.submit(function())
+    cancelled, second, third = owner.submit(function(100.0), 3)
+    owner.finish(lane)
+    cancelled.ended = True
+    owner.lanes.lost(lane, dead=False)
+    assert owner.took(CRASHED) == []
+    assert owner.took(DOUBTED) == [(second, lane), (third, lane)]
+    assert not owner.lanes.pool(SPEC).ready
+    owner.lanes.again(second, third)
+    assert list(owner.lanes.pool(SPEC).ready) == [second, third]
 
 
 def test_nothing_is_charged_when_the_connection_never_opened(owner: Owner) -> None:

@@ -186,3 +186,24 @@ def test_without_descriptors_an_actor_is_asked_for_again(owner, monkeypatch):
     monkeypatch.undo()
     owner.notice(("actor", actor.id, "alive", 0, tuple(PEER), None))
     assert machine.peer is not None
+
+
+# --- actors ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["dead", "restarting"])
+def test_answers_that_lie_unread_when_an_actor_is_gone_count(owner, monkeypatch, state):
+    line = Line()
+    monkeypatch.setattr(owner.reactor, "connect", lambda address: line)
+    actor = SimpleNamespace(id=object_id(PEER.process, 7), owner=PEER, owner_id=PEER.process)
+    with owner.lock:
+        owner.actors.machine(actor)
+    owner.notice(("actor", actor.id, "alive", 0, tuple(PEER), None))
+    (ref,) = owner.actors.call(
+        actor, "m", (), {}, _options.call_options({}, _options.CallOptions(1, 0, False, None)), "A"
+    )
+    answer = (m.RESULT, ref.sequence, m.OK, [pickle.dumps(5)], 1, 0.0)
+    line.drain = lambda: owner.peers.message(line, answer)
+    reason = ("signal", "SIGKILL", 1, 9, "")
+    owner.notice(("actor", actor.id, state, 0 if state == "dead" else 1, None, reason))
+    assert owner.get([ref]) == [5]
