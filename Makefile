@@ -1,4 +1,4 @@
-# make demo | lab | test | bench | clean. Needs Python 3.11 or newer with venv, make and git; everything else goes into .venv.
+# make demo | lab | notebooks | test | bench | clean. Needs Python 3.11 or newer with venv, make and git; everything else goes into .venv.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -16,8 +16,9 @@ unexport PYTHONPATH PYTHONHOME PYTHONWARNINGS
 .PHONY: help
 help:
 	@echo "make demo    run the quickstart notebook here and print its main results"
-	@echo "make lab     open JupyterLab on the notebooks"
+	@echo "make lab     open JupyterLab on the tutorials, with the first one"
 	@echo "make test    install what the tests need and run them, linters and notebooks included"
+	@echo "make notebooks  run all tutorials and save their outputs (ARGS='notebooks/02_tasks.ipynb': this one)"
 	@echo "make bench   measure nbray against the peers that are installed (ARGS='tasks_batch --vs processes')"
 	@echo "make clean   remove everything that these commands made"
 
@@ -61,6 +62,10 @@ demo: $(VENV)/demo.stamp
 .PHONY: lab
 lab: $(VENV)/demo.stamp
 	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) $(NOTEBOOK)
+
+.PHONY: notebooks
+notebooks: $(VENV)/demo.stamp
+	@$(BIN)/python notebooks/save.py $(ARGS)
 
 # The tests that look at a real JupyterLab need a Chromium. Root gets one where apt has it; anybody else is told.
 .PHONY: browser
