@@ -55,6 +55,18 @@ def remote_error(shell: Any, error: RayTaskError, note: str = "") -> RayTaskErro
     return error
 
 
+def local_error(shell: Any, error: Exception, filename: str) -> Exception:
+    """The same error of code that was run here; IPython will show its traceback from the cell ``filename`` on."""
+    if hasattr(error, "_render_traceback_"):
+        return error
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename != filename:
+        frames = frames.tb_next
+    lines = list(shell.InteractiveTB.structured_traceback(type(error), error, frames))
+    error.__dict__["_render_traceback_"] = lambda: lines
+    return error
+
+
 _FRAME = re.compile(r'File "([^"\n]+)", line (\d+)')
 
 

@@ -83,6 +83,9 @@ class Notebook:
         widgets = sys.modules.get("nbray_widgets")
         if widgets is not None:
             widgets.finish_all()
+        measuring = sys.modules.get("nbray_magics.measuring")
+        if measuring is not None:
+            measuring.forget(self.shell)
         self._views.clear()
 
 

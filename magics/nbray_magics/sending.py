@@ -40,12 +40,12 @@ class Sent(NamedTuple):
     left_out: dict[str, str]
 
 
-def understand(notebook: Notebook, text: str) -> Cell:
-    """Compile a cell's text.
+def understand(notebook: Notebook, text: str, *, here: bool = False) -> Cell:
+    """Compile a cell's text. ``here``: it will run in the notebook, so it may have magics and shell commands.
 
     Raises:
         CellFailed: a syntax error, shown as IPython shows one.
-        NbrayUsageError: it has magics or shell commands.
+        NbrayUsageError: it has magics or shell commands, and is to run elsewhere.
     """
     shell = notebook.shell
     body = text if text.endswith("\n") else f"{text}\n"
@@ -53,7 +53,7 @@ def understand(notebook: Notebook, text: str) -> Cell:
     # Empty lines at the beginning get lost where IPython transforms a cell.
     python = shell.transform_cell(body.lstrip("\n")) if body.strip() else ""
     empty = len(body) - len(body.lstrip("\n"))
-    if python.count("get_ipython()") > body.count("get_ipython()"):
+    if not here and python.count("get_ipython()") > body.count("get_ipython()"):
         raise NbrayUsageError(
             f"{_magic_line(body)!r} is for the notebook: magics and shell commands do not run in the pool"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nbray_magics.grammar import Table
-from nbray_magics.verbs import graph, pool, run, status, tables, timeline, trace
+from nbray_magics.verbs import bench, graph, measure, pool, run, status, tables, timeline, trace
 
 LINE = Table.of(
     "%nbray",
@@ -15,10 +15,11 @@ LINE = Table.of(
         tables.ACTORS,
         tables.OBJECTS,
         tables.LOGS,
+        bench.BENCH,
         trace.TRACE,
         pool.SCALE,
         pool.SHUTDOWN,
     ),
 )
 
-CELL = Table.of("%%nbray", (), alone=run.RUN)
+CELL = Table.of("%%nbray", (measure.TIME, measure.SWEEP), alone=run.RUN)

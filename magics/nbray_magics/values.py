@@ -37,6 +37,21 @@ def amount(what: str) -> Callable[[str], float]:
     return read
 
 
+def positive(what: str) -> Callable[[str], float]:
+    """A number of ``what``, over 0, such as 0.5."""
+
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = 0.0
+        if not (number > 0 and math.isfinite(number)):
+            raise ValueError(f"a number of {what}, more than 0")
+        return number
+
+    return read
+
+
 def name(text: str) -> str:
     """The name of a variable."""
     if not text.isidentifier() or iskeyword(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import queue
@@ -59,6 +60,8 @@ Outcomes = dict[str, dict[str, Outcome]]  # by case, by peer
 
 def installed(run: PeerRun) -> bool:
     """Whether the peer's interpreter finds it, without importing it."""
+    if run.python == sys.executable:
+        return importlib.util.find_spec(PEERS[run.name].module) is not None
     code = (
         f"import importlib.util, sys; sys.exit(importlib.util.find_spec({PEERS[run.name].module!r}) is None)"
     )
@@ -141,7 +144,7 @@ def _process(command: list[str], environment: dict[str, str]) -> Iterator[subpro
             for member in tree:
                 _kill(member)
             process.wait()
-        psutil.wait_procs(tree, timeout=10)
+        _wait_until_dead(tree)
 
 
 def _tree(pid: int) -> list[psutil.Process]:
@@ -150,6 +153,20 @@ def _tree(pid: int) -> list[psutil.Process]:
         return [top, *top.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def _wait_until_dead(tree: list[psutil.Process]) -> None:
+    """Zombies count as dead: who reaps the grandchildren may take its time, and Ctrl-C must not."""
+    deadline = time.monotonic() + 10
+    while any(map(_alive, tree)) and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _kill(process: psutil.Process) -> None:

@@ -79,22 +79,20 @@ def _grid(outcomes: Outcomes, runs: list[PeerRun]) -> list[list[str]]:
     return grid
 
 
-def _notes(outcomes: Outcomes, runs: list[PeerRun]) -> list[str]:
+def notes(outcomes: Outcomes, runs: list[PeerRun]) -> list[str]:
     """Why figures are missing: a line for what was skipped, one for each failure."""
-    notes = [f"{run.name}: {run.skipped}" for run in runs if run.skipped]
+    told = [f"{run.name}: {run.skipped}" for run in runs if run.skipped]
     failures: dict[tuple[str, str], list[str]] = {}
     for name, by_peer in outcomes.items():
         for peer, outcome in by_peer.items():
             if outcome.error:
                 failures.setdefault((peer, outcome.error), []).append(name)
-    return notes + [
-        f"{peer}: {', '.join(names)} failed: {error}" for (peer, error), names in failures.items()
-    ]
+    return told + [f"{peer}: {', '.join(names)} failed: {error}" for (peer, error), names in failures.items()]
 
 
 def text(outcomes: Outcomes, runs: list[PeerRun]) -> str:
     """The table for a terminal: medians with the lowest and the highest, then how many times as fast nbray is."""
-    return "\n".join([aligned(_grid(outcomes, runs)), *_notes(outcomes, runs)])
+    return "\n".join([aligned(_grid(outcomes, runs)), *notes(outcomes, runs)])
 
 
 def markdown(outcomes: Outcomes, runs: list[PeerRun], facts: dict[str, Any]) -> str:
@@ -110,8 +108,8 @@ def markdown(outcomes: Outcomes, runs: list[PeerRun], facts: dict[str, Any]) -> 
         " (lowest–highest), and how many times as fast nbray is.",
         "",
     ]
-    notes = [f"- {note}" for note in _notes(outcomes, runs)]
-    return "\n".join([*head, piped(_grid(outcomes, runs), 2), *([""] if notes else []), *notes, ""])
+    remarks = [f"- {note}" for note in notes(outcomes, runs)]
+    return "\n".join([*head, piped(_grid(outcomes, runs), 2), *([""] if remarks else []), *remarks, ""])
 
 
 def document(outcomes: Outcomes, runs: list[PeerRun], facts: dict[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def setting(values: Mapping[str, Any]) -> str:
 
 def shown(value: Any) -> str:
     """A value of a sweep, as short as it goes."""
-    text = value if isinstance(value, str) else f"{value:,}" if type(value) is int else repr(value)
+    text = value if isinstance(value, str) else repr(value)
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return text if len(text) <= 40 else text[:39] + "…"
 

@@ -1,5 +1,6 @@
 """Live views of an nbray pool: widgets over the event feed."""
 
+from nbray_widgets.benchmark import BenchmarkView
 from nbray_widgets.cluster import ClusterView
 from nbray_widgets.graph import TaskGraph
 from nbray_widgets.shell import finish_all
@@ -8,6 +9,7 @@ from nbray_widgets.timeline import Timeline
 
 __all__ = [
     "ActorTable",
+    "BenchmarkView",
     "ClusterView",
     "LogTable",
     "ObjectTable",

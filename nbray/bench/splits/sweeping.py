@@ -148,8 +148,8 @@ def sweep(
         if not nbray.is_initialized():
             stack.enter_context(nbray.init(num_cpus=max(numbers) if numbers else None))
         found = planned(parameters, numbers, limits.pool_cpus(), rounds)
-        found.title = getattr(function, "__name__", str(function))
-        found.serial_code = getattr(serial, "__name__", str(serial)) if serial is not None else ""
+        found.title = _named(function)
+        found.serial_code = "" if serial is None else _named(serial)
         run_in_pool(
             found,
             lambda row: lambda: function(**row.setting, **({WORKERS: row.workers} if with_workers else {})),
@@ -186,6 +186,11 @@ def run_in_pool(
         serial=None if serial is None else lambda: _seconds(serial),
         progress=progress,
     )
+
+
+def _named(code: Callable[..., Any]) -> str:
+    name = getattr(code, "__name__", "")
+    return "" if name == "<lambda>" else name
 
 
 def _seconds(code: Callable[[], object]) -> float:

@@ -43,16 +43,21 @@ def where(sweep: Sweep, row: Row) -> str:
 
 
 def _as_good(sweep: Sweep, best: Row) -> list[str]:
-    limit = best.summary.high if best.summary else 0.0
     same = [
         where(sweep, row) if row.workers != best.workers else setting(row.setting)
-        for row, summary, _ in sweep.measured()
-        if row is not best and summary.low <= limit
+        for row, _, _ in sweep.measured()
+        if row is not best and as_good(row, best)
     ]
     if not same:
         return []
     listed = ", ".join(same[:5]) + (f" and {len(same) - 5} more" if len(same) > 5 else "")
     return [f"Within the spread of the best, so just as good: {listed}."]
+
+
+def as_good(row: Row, best: Row) -> bool:
+    """Whether the difference may be chance: its middle is among the runs of the best, and the best's among its own."""
+    one, other = row.summary, best.summary
+    return one is not None and other is not None and one.median <= other.high and one.low <= other.median
 
 
 # --- the ends of a line ------------------------------------------------------------------------------------------------
@@ -93,7 +98,7 @@ def why(row: Row, best: Row) -> str:
     summary, account, at_best, reference = row.summary, row.account, best.summary, best.account
     if summary is None or account is None or at_best is None or reference is None:
         return ""
-    if row is best or summary.median < SLOWER * at_best.median or summary.low <= at_best.high:
+    if row is best or summary.median < SLOWER * at_best.median or as_good(row, best):
         return ""
     slower = f"{figure(summary.median / at_best.median)} times as slow"
     if account.lost or not account.tasks:

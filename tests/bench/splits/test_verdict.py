@@ -36,7 +36,7 @@ def test_small_chunks_are_slow_because_of_the_overhead_a_task():
 
 
 def test_one_huge_chunk_is_slow_because_there_is_one_task_for_two_workers():
-    said = told(swept(), "chunk=1,000 is")
+    said = told(swept(), "chunk=1000 is")
     assert "1.96 times as slow" in said
     assert "1 task for 2 workers, so 50 % of the CPUs' time had nothing to run" in said
 
@@ -48,10 +48,21 @@ def test_stragglers_are_named_when_tasks_are_enough_but_do_not_divide():
 
 
 def test_ways_within_the_spread_are_just_as_good():
-    spreads = iter([0.0, 0.0, 0.0, 0.0, 0.3, 0.3] * 10)
-    sweep = swept({"chunk": [50, 100]}, [2], 3, lambda row: made_up(row, spread=next(spreads)))
+    spreads = {50: iter([-0.02, 0.0, 0.1]), 100: iter([0.0] * 5 + [0.05])}
+    sweep = swept(
+        {"chunk": [50, 100]}, [2], 3, lambda row: made_up(row, spread=next(spreads[row.setting["chunk"]]))
+    )
     assert told(sweep, "just as good") == "Within the spread of the best, so just as good: chunk=50."
     assert not [sentence for sentence in sentences(sweep) if "slow" in sentence]
+
+
+def test_an_outlier_of_the_best_makes_nothing_as_good_that_never_was():
+    spreads = {1: iter([0.0] * 4), 100: iter([0.0] * 5 + [9.0])}
+    sweep = swept(
+        {"chunk": [1, 100]}, [2], 3, lambda row: made_up(row, spread=next(spreads[row.setting["chunk"]]))
+    )
+    assert sweep.best.summary.high > 9
+    assert told(sweep, "chunk=1 is")
 
 
 def test_without_a_serial_program_the_tasks_own_time_is_the_estimate_and_said_to_be():
@@ -122,7 +133,7 @@ def test_text_names_every_setting_and_marks_the_best():
         "into",
     ]
     assert [line.split()[:2] for line in lines[2:10]] == [
-        [chunk, workers] for workers in "12" for chunk in ("1", "10", "100", "1,000")
+        [chunk, workers] for workers in "12" for chunk in ("1", "10", "100", "1000")
     ]
     assert [line.split()[0] for line in lines if "← best" in line] == ["100"]
 
