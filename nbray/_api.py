@@ -272,6 +272,8 @@ def init(
 
     Args:
         address: None: a pool of our own. A Dask scheduler's address, or a Dask ``Cluster`` or ``Client``: attach to it.
+            ``"ssh://[user@]host[:port],..."``: start Dask on these hosts, and end it with the session. They need the same nbray
+            and Python at the same path (or ``NBRAY_SSH_PYTHON`` names it), and a network to trust: Dask does not encrypt.
         num_cpus: CPUs of the pool (default: those this process may use).
         num_gpus: GPUs of the pool (default 0), or that many of those that ``CUDA_VISIBLE_DEVICES`` lists.
         resources: custom resources by name.
@@ -291,6 +293,7 @@ def init(
         ValueError, TypeError: a negative or otherwise impossible quantity, or ``object_store_memory`` with an ``address``;
             more GPUs than ``CUDA_VISIBLE_DEVICES`` lists.
         ConnectionError: ``address="auto"``, and no cluster runs.
+        RaySystemError: a host does not do; the text names it, how far it came, and what it said.
 
     Example:
         >>> with nbray.init(num_cpus=2):

@@ -353,12 +353,15 @@ def _start(
     store_dir = make_store("nbray-", f"{session_dir}/spill", object_store_memory)
     process, node, secret = new_process_id(), new_node_id(), secrets.token_bytes(32)
     pools: list[Pool] = []
-    owner = None
+    owner = hosts = None
     try:
         attached = address is not None
         if attached:
-            from nbray.cluster import existing
+            from nbray.cluster import existing, ssh
 
+            if isinstance(address, str) and address.startswith(ssh.SCHEME):
+                hosts = ssh.start(address)
+                address = hosts.address
             secret = existing.secret_of(address, secret)
         owner = Owner(
             process=process,
@@ -366,7 +369,7 @@ def _start(
             secret=secret,
             store_dir=store_dir,
             socket_path=f"{session_dir}/driver",
-            tcp_host="127.0.0.1" if attached else "",
+            tcp_host=existing.host_towards(address) if attached else "",
             entry_type=_entry_type,
             send_up=lambda message: pools[0].uplink.send(message),
         )
@@ -387,6 +390,8 @@ def _start(
         )
         if attached:
             pools.append(existing.attach(address, owner.address, config, owner.notice, on_lost=owner.abandon))
+            if hosts is not None:
+                pools[0].at_end(hosts.close)
         else:
             from nbray.cluster.local import start_local
 
@@ -400,6 +405,8 @@ def _start(
     except BaseException:
         if owner is not None:
             owner.close()
+        if hosts is not None and not pools:
+            hosts.close()
         shutil.rmtree(session_dir, ignore_errors=True)
         remove_store(store_dir)
         raise

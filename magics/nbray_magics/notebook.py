@@ -20,13 +20,13 @@ class Notebook:
     Attributes:
         shell: IPython's shell.
         magic: the line of the magic that runs, with its name.
-        adapted: between which bounds the pool with that feed has its CPUs, if ``init`` was told so.
+        started: the feed of the pool that ``init`` has started, and with which options.
     """
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
         self.magic = ""
-        self.adapted: tuple[Any, tuple[int, int]] | None = None
+        self.started: tuple[Any, dict[str, Any]] | None = None
         self._views: dict[tuple[Any, ...], Any] = {}
         self._feed: Any = None
 

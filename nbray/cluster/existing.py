@@ -131,6 +131,19 @@ async def _connect(cluster: Any) -> Any:
         raise ConnectionError(f"no Dask scheduler answers at {address}: {error}") from error
 
 
+def host_towards(cluster: Any) -> str:
+    """The address of this machine by which a cluster's hosts reach this process."""
+    from distributed import utils
+    from distributed.comm.addressing import get_address_host
+
+    get_ip: Any = utils.get_ip
+    address, _ = _whereabouts(cluster)
+    if not address.startswith(("tcp", "tls")) and "://" in address:
+        return "127.0.0.1"
+    host = get_address_host(address)
+    return "127.0.0.1" if host == "localhost" else str(get_ip(host))
+
+
 def _whereabouts(cluster: Any) -> tuple[str, Any]:
     if isinstance(cluster, str):
         return cluster, None

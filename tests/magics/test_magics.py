@@ -129,6 +129,13 @@ def test_init_attaches_to_an_address_or_to_what_a_variable_holds(run, pool, shel
     assert pool.starts == [{"address": "127.0.0.1:8786"}, {"address": cluster}]
 
 
+def test_init_on_hosts_over_ssh(run, pool):
+    run("%nbray init --ssh me@one,two:23")
+    assert pool.starts == [{"address": "ssh://me@one,two:23"}]
+    assert "goes on" not in run("%nbray init --ssh me@one,two:23")
+    assert "goes on without --ssh three" in run("%nbray init --ssh three")
+
+
 def test_init_between_two_bounds(run, pool):
     run("%nbray init --adapt 1 4")
     assert pool.starts == [{"num_cpus": 1}]
@@ -178,7 +185,7 @@ def test_shutdown_ends_the_pool_once(run, pool):
         ("%nbray init --adapt 4 1", "--adapt MIN MAX: 4 is more than 1"),
         (
             "%nbray init --adapt 1 4 -n 2",
-            "-n CPUS fixes the number of CPUs, --adapt MIN MAX lets it change: use one of them",
+            "--adapt MIN MAX lets the number of CPUs change: leave -n out",
         ),
         (
             "%nbray init --adapt 1 4 --address tcp://127.0.0.1:1",
@@ -192,7 +199,15 @@ def test_shutdown_ends_the_pool_once(run, pool):
         ),
         (
             "%nbray init --address tcp://127.0.0.1:1 -n 2",
-            "--address attaches to a cluster, which has its CPUs and GPUs already: leave -n out",
+            "--address attaches to a cluster that has its nodes already: leave -n out",
+        ),
+        (
+            "%nbray init --ssh a,b -n 2 --gpus 1",
+            "--ssh starts a pool that has the CPUs of its hosts: leave -n and --gpus out",
+        ),
+        (
+            "%nbray init --ssh a --address b",
+            "--address attaches to a cluster that has its nodes already: leave --ssh out",
         ),
         ("%nbray graph", "no pool is running; %nbray init -n 4 starts one with 4 CPUs"),
     ],

@@ -15,40 +15,52 @@ from nbray_magics.verbs.status import show_status
 # --- init ------------------------------------------------------------------------------------------------------------
 
 
-def init(notebook: Notebook, adapt: tuple[int, int] | None = None, **given: Any) -> None:
+def init(notebook: Notebook, **given: Any) -> None:
     if nbray.is_initialized():
-        _say_what_differs(notebook, given, adapt)
+        _say_what_differs(notebook, given)
     else:
-        arguments = _arguments(notebook, given, adapt)
-        nbray.init(**arguments)
-        if adapt is not None:
-            nbray.adapt(*adapt)
-            notebook.adapted = (nbray.feed(), adapt)
+        _start(notebook, given)
+        notebook.started = (nbray.feed(), given)
     show_status(notebook)
 
 
-def _arguments(notebook: Notebook, given: dict[str, Any], adapt: tuple[int, int] | None) -> dict[str, Any]:
-    """For ``nbray.init``."""
-    if adapt is not None and adapt[0] > adapt[1]:
-        raise NbrayUsageError(f"--adapt MIN MAX: {adapt[0]} is more than {adapt[1]}")
-    if "address" not in given:
-        if adapt is not None and "num_cpus" in given:
+#: Options of which only one can be given, each with those that say the same in another way or of another kind of pool.
+_EXCLUDES = {
+    "address": ("num_cpus", "num_gpus", "ssh"),
+    "ssh": ("num_cpus", "num_gpus", "adapt"),
+    "adapt": ("num_cpus",),
+}
+_FLAGS = {"num_cpus": "-n", "num_gpus": "--gpus", "ssh": "--ssh", "address": "--address", "adapt": "--adapt"}
+_WHY = {
+    "address": "--address attaches to a cluster that has its nodes already",
+    "ssh": "--ssh starts a pool that has the CPUs of its hosts",
+    "adapt": "--adapt MIN MAX lets the number of CPUs change",
+}
+
+
+def _start(notebook: Notebook, given: dict[str, Any]) -> None:
+    for key, others in _EXCLUDES.items():
+        wrong = [_FLAGS[other] for other in others if other in given]
+        if key in given and wrong:
+            raise NbrayUsageError(f"{_WHY[key]}: leave {' and '.join(wrong)} out")
+    arguments = dict(given)
+    least, most = arguments.pop("adapt", (0, 0))
+    if least > most:
+        raise NbrayUsageError(f"--adapt MIN MAX: {least} is more than {most}")
+    if "ssh" in given:
+        arguments["address"] = f"ssh://{arguments.pop('ssh')}"
+    elif "address" in given:
+        arguments["address"] = _cluster(notebook, given["address"])
+        if most and isinstance(arguments["address"], str):
             raise NbrayUsageError(
-                "-n CPUS fixes the number of CPUs, --adapt MIN MAX lets it change: use one of them"
+                "--adapt has Dask start and end workers, which takes the cluster and not its address: --address NAME, where "
+                f"NAME is the variable with the Dask cluster of {given['address']}"
             )
-        return given if adapt is None else {**given, "num_cpus": adapt[0]}
-    more = [flag for key, flag in (("num_cpus", "-n"), ("num_gpus", "--gpus")) if key in given]
-    if more:
-        raise NbrayUsageError(
-            f"--address attaches to a cluster, which has its CPUs and GPUs already: leave {' and '.join(more)} out"
-        )
-    cluster = _cluster(notebook, given["address"])
-    if adapt is not None and isinstance(cluster, str):
-        raise NbrayUsageError(
-            f"--adapt has Dask start and end workers, which takes the cluster and not its address: --address NAME, where NAME is "
-            f"the variable with the Dask cluster of {cluster}"
-        )
-    return {"address": cluster}
+    elif most:
+        arguments["num_cpus"] = least
+    nbray.init(**arguments)
+    if most:
+        nbray.adapt(least, most)
 
 
 def _cluster(notebook: Notebook, address: str) -> Any:
@@ -73,18 +85,21 @@ def _is_dasks(value: object) -> bool:
     return isinstance(value, Client | Cluster)
 
 
-def _say_what_differs(notebook: Notebook, given: dict[str, Any], adapt: tuple[int, int] | None) -> None:
+def _say_what_differs(notebook: Notebook, given: dict[str, Any]) -> None:
+    if not given or notebook.started == (nbray.feed(), given):
+        return
     have = nbray.cluster_resources()
     attached = nbray.init(ignore_reinit_error=True).address_info["address"]
-    differs = []
-    for key, flag, name in (("num_cpus", "-n", "CPU"), ("num_gpus", "--gpus", "GPU")):
-        if key in given and given[key] != have.get(name, 0):
-            differs.append(f"{flag} {given[key]:g}")
-    if adapt is not None and notebook.adapted != (nbray.feed(), adapt):
-        differs.append(f"--adapt {adapt[0]} {adapt[1]}")
-    same = (attached, attached.partition("://")[2])
-    if "address" in given and given["address"] not in same and given["address"] not in clusters(notebook):
-        differs.append(f"--address {given['address']}")
+    there = {
+        "num_cpus": have.get("CPU", 0),
+        "num_gpus": have.get("GPU", 0),
+        "address": _bare(attached),
+    }
+    differs = [
+        f"{_FLAGS[key]} {_shown(value)}"
+        for key, value in given.items()
+        if there.get(key) != (_bare(value) if key == "address" else value)
+    ]
     if differs:
         where = f"attached to {attached}" if attached else f"with {have.get('CPU', 0):g} CPUs"
         scales = " %nbray scale N changes its CPUs," if "num_cpus" in given and not attached else ""
@@ -93,6 +108,15 @@ def _say_what_differs(notebook: Notebook, given: dict[str, Any], adapt: tuple[in
             "%nbray shutdown ends it",
             file=sys.stderr,
         )
+
+
+def _bare(address: str) -> str:
+    """Without ``tcp://``."""
+    return address.rpartition("://")[2]
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def clusters(notebook: Notebook) -> Iterable[str]:
@@ -106,7 +130,7 @@ def clusters(notebook: Notebook) -> Iterable[str]:
 def scale(notebook: Notebook, n: float) -> None:
     notebook.needs_pool()
     nbray.scale(n)
-    notebook.adapted = None
+    notebook.started = None
     if nbray.init(ignore_reinit_error=True).address_info["address"]:
         print(f"nbray: the Dask cluster is asked for {n:g} workers")
     else:
@@ -125,7 +149,9 @@ INIT = Verb(
     "init",
     "start a local pool or attach to a cluster, or show the one that runs",
     init,
-    details="Without options the pool has as many CPUs as this machine.\nRun again, it starts no second pool.",
+    details="Without options the pool has as many CPUs as this machine.\nRun again, it starts no second pool.\n"
+    "Hosts of --ssh need the same nbray and Python at the same path (or NBRAY_SSH_PYTHON names it). Between them Dask's\n"
+    "connections are not encrypted: use a network that you trust.",
     options=(
         Option(
             ("-n", "--num-cpus"),
@@ -146,13 +172,24 @@ INIT = Verb(
             (Value("ADDR", offer=clusters),),
         ),
         Option(
+            ("--ssh",),
+            "ssh",
+            "start a pool on these hosts over SSH, as [user@]host[:port] with commas between; keys as for ssh",
+            (Value("HOSTS"),),
+        ),
+        Option(
             ("--adapt",),
             "adapt",
             "have as many CPUs as the work needs, between two bounds; of an attached Dask cluster, as many workers",
             (Value("MIN", whole("CPUs", 0)), Value("MAX", whole("CPUs"))),
         ),
     ),
-    examples=("%nbray init -n 4", "%nbray init --adapt 1 8", "%nbray init --address tcp://127.0.0.1:8786"),
+    examples=(
+        "%nbray init -n 4",
+        "%nbray init --adapt 1 8",
+        "%nbray init --ssh node1,node2",
+        "%nbray init --address tcp://127.0.0.1:8786",
+    ),
 )
 
 SCALE = Verb(
