@@ -40,7 +40,7 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in _KEPT})
         if cell.cell_type == "code":
-            cell.outputs = _joined([_tidied(output) for output in cell.outputs])
+            cell.outputs = _joined([tidied for output in cell.outputs if _says(tidied := _tidied(output))])
 
 
 def _nobodys(text: str) -> str:
@@ -58,6 +58,11 @@ def _tidied(output: Any) -> Any:
         output.data.pop(WIDGET, None)
         output.metadata = nbformat.from_dict({})
     return output
+
+
+def _says(output: Any) -> bool:
+    """A view's place for its widget is empty without it; the picture beside it is an output of its own."""
+    return "data" not in output or any(output.data.values())
 
 
 def _joined(outputs: list[Any]) -> list[Any]:

@@ -117,7 +117,7 @@ def test_calls_that_overlap_on_an_actor_have_rows():
 def test_copies_of_objects_are_marks_in_a_lane_of_their_node():
     timeline = reduced(
         submitted(1),
-        (OBJECT, 11.0, oid(1), "stored", 5_000_000, b"node-id1"),
+        (OBJECT, 11.0, oid(1), "stored", 5_000_000, b"node-id1", "result", "f"),
         (OBJECT, 12.0, oid(1), "copied", 0, b"node-id2"),
     )
     (span,) = spans(timeline)

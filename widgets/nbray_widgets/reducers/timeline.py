@@ -277,7 +277,7 @@ class TimelineReducer:
         lane.name = plain(name or "")
 
     def _object(self, raw: RawEvent) -> None:
-        _, time, oid, state, size, node = raw
+        _, time, oid, state, size, node = raw[:6]  # how it came to be is told for the table of objects
         oid = _key(oid)
         if state == "stored":
             self._sizes[oid] = size
