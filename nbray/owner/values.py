@@ -80,13 +80,13 @@ class Values:
             if not refs:
                 return value, None
         else:
-            name, size, layout = self.store.write(object_id, data, buffers)
+            name, size, layout, on_disk = self.store.write(object_id, data, buffers)
             value = (SHARED, object_id, self.node, name, size, layout, tuple(self.serve), ())
             guard = Guard()
             if own:
                 guard.segment = self.segment(value)
             guard.contained = tuple(refs)
-            self._stored(object_id, size, self.store.on_disk(name), made)
+            self._stored(object_id, size, on_disk, made)
             return value, guard
         guard = Guard()
         guard.contained = tuple(refs)

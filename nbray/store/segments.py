@@ -63,11 +63,13 @@ class Segment(NamedTuple):
         name: its file in the store directory.
         size: bytes from the header to the end of the last buffer. The file may be longer.
         layout: lengths of the pickle and the buffers.
+        on_disk: it did not fit into memory. It stays where it was written.
     """
 
     name: str
     size: int
     layout: Layout
+    on_disk: bool = False
 
 
 def layout_of(pickle: bytes, buffers: Sequence[Any]) -> Layout:

@@ -179,17 +179,13 @@ class Store:
                     raise
             draft = self._on_disk(size)  # where nothing can be set aside, only writing tells
         self.publish(draft, name)
-        return Segment(name, size, layout)
+        return Segment(name, size, layout, draft.on_disk)
 
     def has(self, name: str) -> bool:
         """Whether there is such an object."""
         return os.path.exists(path_of(self.directory, name)) or os.path.exists(
             path_on_disk(self.directory, name)
         )
-
-    def on_disk(self, name: str) -> bool:
-        """Whether the object in that file did not fit into memory. It stays where it was written."""
-        return not os.path.exists(path_of(self.directory, name))
 
     def left_by(self, process: bytes) -> list[str]:
         """The names of the objects that are or were owned by that process.

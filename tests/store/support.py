@@ -30,7 +30,7 @@ def put(store, number, size=SIZE):
 
 
 def get(store, segment, number):
-    return load(*open_segment(store.directory, *segment, oid(number)))
+    return load(*open_segment(store.directory, *segment[:3], oid(number)))
 
 
 def objects(directory):

@@ -52,7 +52,7 @@ def put(directory, value, object_id=ID):
 
 
 def get(directory, segment, object_id=ID):
-    return load(*open_segment(directory, *segment, object_id))
+    return load(*open_segment(directory, *segment[:3], object_id))
 
 
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=20))
@@ -60,7 +60,7 @@ def get(directory, segment, object_id=ID):
 def test_any_parts_come_back(tmp_path_factory, parts):
     directory = str(tmp_path_factory.mktemp("store"))
     segment = write(directory, ID, parts[0], parts[1:])
-    pickle, buffers = open_segment(directory, *segment, ID)
+    pickle, buffers = open_segment(directory, *segment[:3], ID)
     assert [pickle, *map(bytes, buffers)] == parts
     assert os.stat(path_of(directory, segment.name)).st_size == segment.size
 
@@ -139,7 +139,7 @@ def test_a_file_that_was_cut_is_a_lost_object_and_no_bus_error(directory):
 
 
 def test_a_size_or_layout_of_another_object_is_refused(directory):
-    name, size, layout = put(directory, 1)
+    name, size, layout, _ = put(directory, 1)
     with pytest.raises(ObjectLostError, match="layout"):
         open_segment(directory, name, size + 1, layout, ID)
     with pytest.raises(ObjectLostError, match="shorter"):
@@ -173,7 +173,7 @@ def test_many_buffers_and_writes_that_end_early_are_written_whole(directory, mon
     monkeypatch.setattr(os, "pwritev", some)
     buffers = [os.urandom(n) for n in range(0, 3_000, 7)]
     segment = write(directory, ID, b"p", buffers)
-    assert list(map(bytes, open_segment(directory, *segment, ID)[1])) == buffers
+    assert list(map(bytes, open_segment(directory, *segment[:3], ID)[1])) == buffers
 
 
 def test_a_process_with_many_mappings_gets_copies_that_need_no_descriptor(directory):

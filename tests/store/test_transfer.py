@@ -192,7 +192,7 @@ def test_an_object_that_does_not_fit_into_memory_arrives_on_disk(tmp_path, there
     incoming = Incoming(7, ID, segment.name, here, "copy", chunk=1000)
     carry(incoming, there)
     assert incoming.error is None and here.has("copy") and spilled(directory) == ["copy"]
-    assert bytes(open_segment(directory, "copy", *segment[1:], ID)[1][0]) == bytes(10_000)
+    assert bytes(open_segment(directory, "copy", *segment[1:3], ID)[1][0]) == bytes(10_000)
     assert here.figures[1:3] == (0, segment.size)
     assert here.drop("copy") and here.figures[1:3] == (0, 0) and not here.has("copy")
     here.close()
