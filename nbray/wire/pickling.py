@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 import threading
 from _pickle import dumps as _c_dumps
 from collections import ChainMap
@@ -59,6 +60,8 @@ class _Current(threading.local):
 _current = _Current()
 _new = tuple.__new__
 
+#: What multiprocessing calls ``__main__`` in a process that it has spawned. Nobody else can import it either.
+_SPAWNED_MAIN = {"__mp_main__"}
 _NUMBERS = frozenset((type(None), bool, int, float, str))
 _ATOMS = _NUMBERS | {bytes}
 _CONTAINERS = frozenset((tuple, list, dict))
@@ -207,12 +210,12 @@ def _dump_any(value: Any) -> Dumped:
     _current.refs = refs
     try:
         data = None
-        if not cloudpickle.list_registry_pickle_by_value():
+        if cloudpickle.list_registry_pickle_by_value() <= _SPAWNED_MAIN:
             try:
                 data = _plain_dump(value, keep_large)
             except (PicklingError, AttributeError, TypeError):
                 pass  # lambdas, local classes, modules: cloudpickle's work, or its error if it cannot either
-        if data is None or b"__main__" in data:
+        if data is None or b"_main__" in data:
             buffers.clear()
             refs.clear()
             data = _cloud_dump(value, keep_large)
@@ -259,6 +262,9 @@ class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 def _cloud_dump(value: Any, buffer_callback: Callable[[PickleBuffer], bool] | None) -> bytes:
+    spawned = sys.modules.get("__mp_main__")
+    if spawned is not None:
+        cloudpickle.register_pickle_by_value(spawned)
     file = io.BytesIO()
     CloudPickler(file, PROTOCOL, buffer_callback=buffer_callback).dump(value)
     return file.getvalue()
