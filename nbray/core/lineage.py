@@ -15,7 +15,7 @@ from typing import Any
 from weakref import ReferenceType, WeakValueDictionary, ref
 
 from nbray.core.calls import Call
-from nbray.core.ids import Address
+from nbray.core.ids import COPY, Address
 from nbray.core.lanes import Pool
 from nbray.core.messages import SHARED, WireValue
 from nbray.core.ownership import Entry
@@ -173,4 +173,4 @@ def at_copy(value: Any, where: Address, replicas: Iterable[Address] = ()) -> tup
 
 def copy_name(oid: bytes) -> str:
     """The file name of a copy: known to all processes of a node, so that one pull serves them all."""
-    return "copy-" + oid.hex()
+    return COPY + oid.hex()

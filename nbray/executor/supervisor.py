@@ -33,6 +33,7 @@ from nbray.core.messages import Loss, Message, Spec
 from nbray.exceptions import RaySystemError
 from nbray.executor import boot as frames
 from nbray.executor.boot import Boot
+from nbray.executor.estates import Estates
 from nbray.executor.loss import tail_of
 from nbray.executor.memory import private_bytes
 from nbray.executor.node_config import NodeConfig, StartError
@@ -51,8 +52,6 @@ __all__ = ["Node", "NodeConfig", "StartError"]
 
 logger = logging.getLogger("nbray.node")
 
-#: Seconds that processes have to say which objects of a dead owner they take over.
-_HEIRS = 30.0
 #: Seconds that the second witness of an executor's end has after the first.
 _GRACE = 0.5
 #: Seconds from the wish for an executor until it must be ready.
@@ -99,6 +98,7 @@ class Node:
         self.on_sample: Callable[[Sample], None] = _ignore
         self._store: Store | None = None
         self._server: StoreServer | None = None
+        self._estates: Estates | None = None
         self._upkeep = Upkeep(self._candidates, self._out_of_memory)
         self.reactor = Reactor(Address(new_process_id(), config.node_id, "", ""), config.secret)
         self.reactor.on_accept = self._accepted
@@ -134,6 +134,7 @@ class Node:
             self.start_template()
         self._store = Store(self.config.store_dir)
         self._server = StoreServer(self._store)
+        self._estates = Estates(self._server, self._loop)
         self._replicator = Replicator(self._store, self.reactor, lambda: self.address)
         self.reactor.listen_unix(f"{self.config.session_dir}/{secrets.token_hex(8)}.sock")
         if self.config.tcp_host:
@@ -170,6 +171,8 @@ class Node:
         if self._expiry is not None:
             self._expiry.cancel()
         self._upkeep.stop()
+        if self._estates is not None:
+            self._estates.close()
         loop = asyncio.get_running_loop()
         loop.remove_reader(self.reactor.fileno())
         if self._link is not None:
@@ -501,13 +504,12 @@ class Node:
             except OSError:
                 pass
         self._report(executor, executor.loss(tail))
-        if executor.process:  # it came far enough to own anything
-            assert self._loop is not None
-            self._loop.call_later(_HEIRS, self._remove_heirless, executor.process)
+        self.owner_gone(executor.process, driver=False)
 
-    def _remove_heirless(self, process: bytes) -> None:
-        if self._closed is None and self._server is not None:
-            self._server.remove_heirless(process)
+    def owner_gone(self, process: bytes, driver: bool) -> None:
+        """A process is dead, here or on another node: what large objects it has here go, unless somebody takes them over."""
+        if self._closed is None and self._estates is not None:
+            self._estates.owner_gone(process, driver)
 
     def _forget(self, executor: Record) -> None:
         self._executors.pop(executor.number, None)

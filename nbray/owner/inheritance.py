@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from nbray.core import messages as m
 from nbray.core.ids import Address
-from nbray.core.lineage import is_put, place_of
+from nbray.core.lineage import copy_name, is_put, place_of
 from nbray.core.ownership import Entry
 
 if TYPE_CHECKING:
@@ -51,5 +51,7 @@ class Inheritance:
             if is_put(value):
                 self.owner.peers.take_over_copies(entry.id, [Address(*each) for each in value[8]])
             kept.setdefault(tuple(value[6]), []).append((entry.id, value[3]))
+            for replica in value[8] if is_put(value) else ():
+                kept.setdefault(tuple(replica), []).append((entry.id, copy_name(entry.id)))
         for serve, objects in kept.items():
             self.owner.peers.tell(Address(*serve), (m.ADOPT, objects))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from nbray.channel.connection import Connection
 from nbray.core.messages import Message
 from nbray.store.store import Store
@@ -31,15 +33,14 @@ class StoreServer:
         """ADOPT: somebody gives these objects up in their dead owner's place."""
         self._adopted.update(name for _, name in message[1])
 
-    def remove_heirless(self, process: bytes) -> None:
-        """An owner of this node died a while ago: what nobody has taken over goes."""
-        for name in self._store.left_by(process):
-            if name in self._adopted:
-                self._adopted.discard(name)
-            else:
+    def remove_heirless(self, processes: Collection[bytes]) -> None:
+        """Owners died a while ago: what nobody has taken over goes."""
+        for name in self._store.left_by(processes):
+            if name not in self._adopted:
                 self._store.drop(name)
 
     def freed(self, connection: Connection, message: Message) -> None:
         """FREE: the owner gave these objects up."""
         for _, name in message[1]:
+            self._adopted.discard(name)
             self._store.drop(name)

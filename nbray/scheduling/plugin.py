@@ -129,8 +129,11 @@ class PlacementPlugin(SchedulerPlugin):
         self._settle()
         self._tell_drivers(("node", node, "down", (), None))
 
-    def _process_gone(self, process: ProcessId) -> None:
-        self._drivers.pop(process, None)
+    def _process_gone(self, process: ProcessId, home: str = "") -> None:
+        driver = self._drivers.pop(process, None) is not None
+        for worker in self._nodes:
+            if worker != home:  # whose agent was the first to know
+                self._order(worker, (streams.OWNER_GONE, process, driver))
         self._routes.pop(process, None)
         for watcher in self.census.gone(process):
             self._tell(watcher, ("processes_gone", (process,)))
@@ -197,7 +200,7 @@ class PlacementPlugin(SchedulerPlugin):
             self.placement.exited(lease, loss)
             self._settle()
         self._homes.get(worker, set()).discard(ProcessId(process))
-        self._process_gone(ProcessId(process))
+        self._process_gone(ProcessId(process), worker)
 
     def _agent_output(
         self, worker: str, owner: bytes, pid: int, node: bytes, rest: list[tuple[Any, ...]]

@@ -33,6 +33,9 @@ PASS_UP = "pass_up"  # process, message: from an executor's owner
 END = "end"  # lease, kill
 RETIRE = "retire"  # lease
 WATCH = "watch"  # seconds for which the node's figures are wanted
+OWNER_GONE = (
+    "owner_gone"  # process, driver: it is dead, and what large objects it has on this node are nobody's
+)
 PASS_DOWN = "pass_down"  # process, message: for an executor's owner
 
 #: The RPC by which drivers and agents join: answers {"secret", "version", "python"}.

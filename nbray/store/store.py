@@ -29,11 +29,11 @@ import shutil
 import stat
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from nbray.core.ids import PROCESS_ID_SIZE
+from nbray.core.ids import COPY, PROCESS_ID_SIZE
 from nbray.exceptions import OutOfDiskError
 from nbray.store.account import Account, Figures
 from nbray.store.directory import ACCOUNT, DISK, FREE, furnish
@@ -187,20 +187,21 @@ class Store:
             path_on_disk(self.directory, name)
         )
 
-    def left_by(self, process: bytes) -> list[str]:
-        """The names of the objects that are or were owned by that process.
+    def left_by(self, processes: Collection[bytes]) -> list[str]:
+        """The names of the objects, and copies of objects, that are or were owned by those processes.
 
         Raises:
             ValueError: that is no process id.
         """
-        if len(process) != PROCESS_ID_SIZE:
-            raise ValueError(f"a process id has {PROCESS_ID_SIZE} bytes, not {len(process)}")
-        prefix = process.hex()
+        for process in processes:
+            if len(process) != PROCESS_ID_SIZE:
+                raise ValueError(f"a process id has {PROCESS_ID_SIZE} bytes, not {len(process)}")
+        owners = {process.hex() for process in processes}
         return [
             name
             for directory in (self.directory, self._disk)
             for name in os.listdir(directory)
-            if name.startswith(prefix) and not name.endswith(_PART)
+            if name.removeprefix(COPY)[: 2 * PROCESS_ID_SIZE] in owners and not name.endswith(_PART)
         ]
 
     def drop(self, name: str) -> bool:

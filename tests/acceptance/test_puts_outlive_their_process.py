@@ -98,9 +98,9 @@ def test_what_nobody_takes_over_goes_and_the_rest_stays(tmp_path):
         other = store.write(living + bytes(8), b"x" * 10, ())
         server = StoreServer(store)
         server.adopted((21, [(dead + bytes(7) + b"\x01", adopted.name)]))
-        server.remove_heirless(dead)
+        server.remove_heirless({dead})
         assert [store.has(segment.name) for segment in (orphan, adopted, other)] == [False, True, True]
         with pytest.raises(ValueError, match="process id"):
-            server.remove_heirless(b"")  # of an executor that never came up: all names begin with that
+            server.remove_heirless({b""})  # of an executor that never came up: all names begin with that
     finally:
         store.close()

@@ -258,12 +258,12 @@ def test_a_cancelled_lease_gives_its_starting_executor_to_the_next(dirs: NodeDir
 def test_an_executor_that_dies_before_it_is_ready_takes_no_objects_with_it(
     dirs: NodeDirs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nbray.executor.supervisor._HEIRS", 0.0)
+    monkeypatch.setattr("nbray.executor.estates.HEIRS", -1.0)
 
     async def test() -> None:
         async with running(dirs, entry="fake_executor:leave_by_exception") as placement:
-            removed: list[bytes] = []
-            monkeypatch.setattr(placement.node, "_remove_heirless", removed.append)
+            removed: list[set[bytes]] = []
+            monkeypatch.setattr(placement.node._server, "remove_heirless", removed.append)
             with pytest.raises(StartError):
                 await soon(placement.node.lane(1, ONE_CPU, OWNER))
             await asyncio.sleep(0)  # whatever is due at once is called now

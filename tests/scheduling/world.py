@@ -37,6 +37,7 @@ class FakeNode:
         self.actors: dict[int, tuple[bytes, int, bytes]] = {}
         self.ended: list[tuple[int, bool]] = []
         self.retired: list[int] = []
+        self.gone: list[tuple[bytes, bool]] = []
         self.heard: list[tuple[bytes, Any]] = []
         self.ready = asyncio.Event()
         self.ready.set()
@@ -61,6 +62,9 @@ class FakeNode:
 
     def retire(self, lease: int) -> None:
         self.retired.append(lease)
+
+    def owner_gone(self, process: bytes, driver: bool) -> None:
+        self.gone.append((process, driver))
 
     def down(self, process: bytes, message: Any) -> None:
         self.heard.append((process, message))
