@@ -28,6 +28,7 @@ from nbray._api import (
 from nbray._as_ray import as_ray
 from nbray._generator import ObjectRefGenerator
 from nbray._object_ref import ObjectRef
+from nbray._progress import progress
 from nbray._remote_function import remote
 from nbray.runtime_context import get_gpu_ids, get_runtime_context
 
@@ -54,6 +55,7 @@ __all__ = [
     "kill",
     "method",
     "nodes",
+    "progress",
     "put",
     "remote",
     "scale",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from nbray import _as_ray, _runtime
 from nbray._actor_handle import ActorHandle
@@ -13,10 +13,12 @@ from nbray._context import Context
 from nbray._generator import ObjectRefGenerator
 from nbray._object_ref import ObjectRef
 from nbray._options import capacities, environment_variables, units, unknown
-from nbray.core.explaining import Explanation
 from nbray.events import Feed
 from nbray.exceptions import RaySystemError
 from nbray.executor import gpus
+
+if TYPE_CHECKING:
+    from nbray.core.explaining import Explanation
 
 T = TypeVar("T")
 

@@ -95,7 +95,8 @@ class Executor:
         owner.current_name = self._current_name
         owner.peers.caller = self._caller
         owner.current_lease = lambda: self.lease
-        owner.inquiry.activity = self._activity
+        owner.activity = self._activity
+        self.inquiry = owner.inquiry  # imported before the fork
         owner.console.output = self.upstream.pass_on
         owner.peers.handlers.update(
             {
@@ -260,7 +261,7 @@ class Executor:
             self._waits = True
             back = self.take_back(call.connection)
             call.connection.send((m.RETURNED, back, True))
-            names, certain = self.owner.inquiry.names(awaited)
+            names, certain = self.inquiry.names(awaited)
             self._send_up(("lend", self.lease, call.name, names, certain and deadline is None))
 
     def _unblocked(self) -> None:
@@ -302,8 +303,8 @@ class Executor:
         awaited = call.awaits
         if awaited is None and call.on_cancel is not None:
             # A coroutine says nobody that it waits; what it has submitted and has not got is what it can be waiting for.
-            awaited = self.owner.inquiry.submitted(call.task_id) or None
-        return None if awaited is None else self.owner.inquiry.refs(awaited)
+            awaited = self.inquiry.submitted(call.task_id) or None
+        return None if awaited is None else self.inquiry.refs(awaited)
 
     def _current_name(self) -> str:
         call = current()

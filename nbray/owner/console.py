@@ -43,12 +43,14 @@ class Console:
     Attributes:
         queue: what is not yet written; its first while it is being written.
         output: takes the fields of ``Output``; None: lines are dropped.
+        before: called before lines are written, where something else may have to make room.
         heard: takes them as well, under the owner's lock, in the order of arrival.
     """
 
     def __init__(self, node: bytes) -> None:
         self.queue: deque[Output] = deque()
         self.output: Callable[[Author, int, str, int, bytes], None] | None = self.show
+        self.before: Callable[[], None] = _nothing
         self.heard: Callable[[Author, int, str, int, bytes], None] | None = None
         self._node = node
         self._lock = threading.RLock()
@@ -101,6 +103,7 @@ class Console:
                 return
             self._writing = True
             try:
+                self.before()
                 while self.queue:
                     try:
                         if self.output is not None:
@@ -148,6 +151,10 @@ def displays(text: str) -> list[dict[str, Any]]:
         if isinstance(each, dict) and (isinstance(each.get("data"), dict) or "clear" in each):
             found.append(each)
     return found
+
+
+def _nothing() -> None:
+    """Nobody has to make room."""
 
 
 def shown(line: str) -> str:

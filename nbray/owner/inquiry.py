@@ -34,14 +34,10 @@ _ROUNDS, _QUESTIONS, _REFS = 16, 32, 8
 
 
 class Inquiry:
-    """
-    Attributes:
-        activity: what this process does, if it runs calls. Called under the lock.
-    """
+    """Of one owner. What its process does, if it runs calls, ``owner.activity`` says."""
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
-        self.activity: Callable[[], Activity | None] = lambda: None
         self._requests = itertools.count(1)
         self._answers: dict[int, tuple[Any, ...] | None] = {}
 
@@ -50,7 +46,7 @@ class Inquiry:
     def asked(self, connection: Connection, message: Message) -> None:
         """INQUIRE"""
         _, request, oids = message
-        activity = self.activity()
+        activity = self.owner.activity()
         connection.send(
             (
                 m.ACTIVITY,
@@ -82,6 +78,25 @@ class Inquiry:
             found[call.function.name if call is not None else "a value of another process"] = None
             certain = certain and call is not None and type(call.pool) is Pool
         return tuple(found), certain
+
+    def names_of(self, entries: Sequence[Entry]) -> list[str]:
+        """The functions of the calls that make some entries; "" where that is over, or another process' business."""
+        with self.owner.lock:
+            find, process = self.owner.calls.under_way.get, self.owner.process
+            calls = [find(call_of(e.sequence)) if e.owner_id == process else None for e in entries]
+        return [call.function.name if call is not None else "" for call in calls]
+
+    def running_of(self, entries: Sequence[Entry]) -> list[str]:
+        """What runs of the calls that make some entries: a line each, the functions with their pids."""
+        owner = self.owner
+        with owner.lock:
+            wanted = {call_of(entry.sequence) for entry in entries if entry.owner_id == owner.process}
+            found = []
+            for peer in [*owner.tasks.peers(), *owner.actors.peers()]:
+                call = peer.context.machine.running
+                if call is not None and call.sequence in wanted:
+                    found.append(f"{call.function.name} on pid {peer.pid}")
+        return found
 
     def submitted(self, parent: bytes) -> list[Entry]:
         """What a call has submitted and what is not there."""
@@ -141,12 +156,12 @@ class Inquiry:
 
     # -- asking: no lock held --------------------------------------------------------------------------------------
 
-    def explain(self, entries: Sequence[Entry]) -> Explanation:
-        """Why those entries are not ready, as far as it can be found out within ``PATIENCE`` seconds."""
+    def explain(self, entries: Sequence[Entry], done: Callable[[], bool] = lambda: False) -> Explanation:
+        """Why those entries are not ready, as far as it can be found out within ``PATIENCE`` seconds, and until ``done()``."""
         pending = [entry for entry in entries if not entry.ready]
-        return e.explain(self._gather(pending), [entry.id for entry in pending])
+        return e.explain(self._gather(pending, done), [entry.id for entry in pending])
 
-    def _gather(self, entries: Sequence[Entry]) -> Facts:
+    def _gather(self, entries: Sequence[Entry], done: Callable[[], bool]) -> Facts:
         owner = self.owner
         end = time.monotonic() + PATIENCE
         facts = Facts(owner.process, {}, {}, None, PATIENCE)
@@ -168,14 +183,20 @@ class Inquiry:
             if facts.supply is None and any(_wants_supply(fact) for fact in fresh):
                 facts = facts._replace(supply=self._supply(end))
                 processes |= _holders(facts)
-            fresh = self._round(todo, processes, facts, looked, end)
+            fresh = self._round(todo, processes, facts, looked, end, done)
             todo = []
-            if not fresh or time.monotonic() >= end:
+            if not fresh or done() or time.monotonic() >= end:
                 break
         return facts
 
     def _round(
-        self, refs: list[e.Ref], processes: Iterable[Any], facts: Facts, looked: set[Any], end: float
+        self,
+        refs: list[e.Ref],
+        processes: Iterable[Any],
+        facts: Facts,
+        looked: set[Any],
+        end: float,
+        done: Callable[[], bool],
     ) -> list[Any]:
         """Ask all of them at once; answers what is new."""
         owner = self.owner
@@ -211,7 +232,9 @@ class Inquiry:
                 asked[request] = (process, oids)
                 connection.send((m.INQUIRE, request, oids))
         try:
-            owner.lead.run_until(lambda: all(self._answers[request] is not None for request in asked), end)
+            owner.lead.run_until(
+                lambda: done() or all(self._answers[request] is not None for request in asked), end
+            )
         finally:
             answers = {request: self._answers.pop(request) for request in asked}
         for request, answer in answers.items():

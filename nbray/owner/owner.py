@@ -13,9 +13,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import compress, filterfalse, islice
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
 
 from nbray import events
@@ -49,7 +50,6 @@ from nbray.owner.cancelling import Cancelling
 from nbray.owner.console import NOBODY, Author, Console
 from nbray.owner.guards import Garbage, Guard
 from nbray.owner.inheritance import Inheritance
-from nbray.owner.inquiry import Inquiry
 from nbray.owner.lineage import Lineages
 from nbray.owner.origin import cause
 from nbray.owner.peers import Peers
@@ -58,6 +58,10 @@ from nbray.owner.streams import Streams
 from nbray.owner.tasks import Tasks
 from nbray.owner.values import Values, contained, pickled
 from nbray.wire.errors import dump_error
+
+if TYPE_CHECKING:
+    from nbray.core.explaining import Activity
+    from nbray.owner.inquiry import Inquiry
 
 _ready = attrgetter("ready")
 _failed = attrgetter("failed")
@@ -135,6 +139,8 @@ class Owner:
         #: Of what the calling thread submits: the id of the task that does it, b"" for the driver, and the notebook cell.
         self.cause: Callable[[], tuple[bytes, str]] = cause.get
         self.current_name: Callable[[], str] = lambda: ""
+        #: What this process does, if it runs calls. Called under the lock.
+        self.activity: Callable[[], Activity | None] = lambda: None
         self.current_lease: Callable[[], int | None] = lambda: None
         #: Called when the user code of a task or actor waits for longer than a moment: for which entries, until when.
         self.on_block: Callable[[Sequence[Entry], float | None], None] | None = None
@@ -143,6 +149,8 @@ class Owner:
         self.on_long: Callable[[Sequence[Entry], int], Watch] | None = None
         #: Called before every poll and every second: what an executor has to pass on.
         self.on_flush: Callable[[], None] | None = None
+        #: Called after each ``wait`` with its refs and how many are ready, until it answers False.
+        self.after_wait: Callable[[Sequence[Entry], int], bool] | None = None
         self.dead_nodes: set[bytes] = set()
         # Of the driver for which this process works; an executor learns them from who attaches to it.
         self.job = b""
@@ -157,7 +165,6 @@ class Owner:
         self.tasks = Tasks(self)
         self.actors = Actors(self)
         self.streams = Streams(self)
-        self.inquiry = Inquiry(self)
         self.peers = Peers(self)
         self.reactor.on_accept = self.peers.accepted
         self._notices: dict[str, Callable[..., None]] = {
@@ -179,6 +186,13 @@ class Owner:
             "sampled": self._sampled,
         }
         self.values.localize = self.peers.localize
+
+    @cached_property
+    def inquiry(self) -> Inquiry:
+        """For who wants to know why something is not there. Most programs never do, and save the import."""
+        from nbray.owner.inquiry import Inquiry
+
+        return Inquiry(self)
 
     # -- objects ---------------------------------------------------------------------------------------------------
 
@@ -283,6 +297,8 @@ class Owner:
             ready = _first_ready(refs, num_returns)
         if self.console.queue:
             self.console.write_out()
+        if self.after_wait is not None and not self.after_wait(refs, len(ready)):
+            self.after_wait = None
         if len(ready) < num_returns:
             last = len(refs)
         else:

@@ -60,8 +60,8 @@ class Peers:
             m.CANCEL_OBJECT: owner.cancelling.asked,
             m.OUTPUT: self._output,
             m.EVENTS: self._events,
-            m.INQUIRE: owner.inquiry.asked,
-            m.ACTIVITY: owner.inquiry.answered,
+            m.INQUIRE: lambda connection, message: owner.inquiry.asked(connection, message),
+            m.ACTIVITY: lambda connection, message: owner.inquiry.answered(connection, message),
         }
         self.caller: Callable[[], Address | None] = lambda: None
         self._to: dict[bytes, Connection] = {}

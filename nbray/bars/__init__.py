@@ -1,0 +1,1 @@
+"""Progress bars: what they show (``model``, pure), where (``terminal``, ``notebook``), and whose (``waits``, ``reports``)."""
