@@ -13,12 +13,12 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgpack
 
 from nbray import events
+from nbray.bars import session as bars
 from nbray.core.directory import DEAD
 from nbray.core.ids import Address, new_node_id, new_process_id
 from nbray.core.messages import RESOURCE_UNIT
@@ -26,7 +26,7 @@ from nbray.core.ownership import Entry
 from nbray.exceptions import ActorAlreadyExistsError, RaySystemError
 from nbray.machine import MemoryFigures, cpu_count
 from nbray.owner.actors import NameTaken
-from nbray.owner.owner import LONG, Owner, Watch, stop_if_daemon
+from nbray.owner.owner import Owner, stop_if_daemon
 from nbray.store.directory import make_store, remove_store
 
 if TYPE_CHECKING:
@@ -232,6 +232,8 @@ class Runtime:
 
     def close(self) -> None:
         try:
+            if self.executor is None:
+                bars.end(self.owner)
             self.owner.close()
             if self.pool is not None:
                 self.pool.close()
@@ -412,7 +414,7 @@ def _start(
         remove_store(store_dir)
         raise
     owner.job, owner.namespace = process, namespace or secrets.token_hex(8)
-    owner.on_long = partial(_watch, owner)
+    bars.serve(owner)
     return Runtime(owner, pools[0], None)
 
 
@@ -441,19 +443,6 @@ def _in_a_kernel() -> None:
             importlib.import_module("nbray_magics.routing").install()
         except ImportError:  # nbray alone was copied to somewhere: the terminal's way works here, too
             pass
-
-
-def _watch(owner: Owner, entries: Sequence[Entry], needed: int) -> Watch:
-    """A ``get`` or ``wait`` takes long."""
-    from nbray.bars.screen import board
-    from nbray.bars.waits import Wait
-
-    owner.console.before = board.aside
-
-    def follow(waited: Callable[[Sequence[Entry], int], bool]) -> None:
-        owner.after_wait = waited
-
-    return Wait(owner.inquiry, entries, needed, LONG, follow=follow)
 
 
 def shutdown() -> None:

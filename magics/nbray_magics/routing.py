@@ -19,6 +19,7 @@ from uuid import uuid4
 from IPython.core.getipython import get_ipython
 
 from nbray import output
+from nbray.bars import notebook
 from nbray.output import Output
 from nbray_magics import frames
 from nbray_magics.routing_cell import Cell, drained
@@ -81,9 +82,11 @@ class Router:
         shell.events.register("post_execute", self.ended)
         self.began()  # the cell that installs this runs already
         output.route(self.take)
+        notebook.publish_under = self.display
 
     def close(self) -> None:
         output.unroute()
+        notebook.publish_under = notebook.to_the_cell_that_runs
         for event, callback in (("pre_execute", self.began), ("post_execute", self.ended)):
             try:
                 self.shell.events.unregister(event, callback)
@@ -120,6 +123,16 @@ class Router:
                         self._wake.wait(0.05)
         except KeyboardInterrupt:
             self._start()  # the prompt is wanted back; the rest comes on its own
+
+    def display(self, origin: str, data: dict[str, Any], display_id: str, update: bool) -> bool:
+        """A display under a cell, or its new state; False if that cell is not known (any more). Any thread."""
+        with self._lock:
+            cell = self._cells.get(origin)
+        if cell is None:
+            return False
+        content = {"data": data, "metadata": {}, "transient": {"display_id": display_id}}
+        self._send("update_display_data" if update else "display_data", content, cell.header)
+        return True
 
     # -- output ----------------------------------------------------------------------------------------------------
 

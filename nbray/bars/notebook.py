@@ -8,14 +8,16 @@ from typing import Any
 
 from nbray.bars.model import Bar, as_html, text
 from nbray.bars.screen import Shown
+from nbray.owner.origin import cause
 
 
-def _to_the_cell_that_runs(origin: str, data: dict[str, Any], display_id: str, update: bool) -> bool:
+def to_the_cell_that_runs(origin: str, data: dict[str, Any], display_id: str, update: bool) -> bool:
+    """Nobody knows other cells."""
     return False
 
 
 #: Publishes (origin, data, display id, update) under the cell of that origin; False if it cannot: then the cell that runs has it.
-publish_under: Callable[[str, dict[str, Any], str, bool], bool] = _to_the_cell_that_runs
+publish_under: Callable[[str, dict[str, Any], str, bool], bool] = to_the_cell_that_runs
 
 
 class Notebook:
@@ -32,7 +34,7 @@ class Notebook:
 class _Display:
     def __init__(self, bar: Bar, origin: str) -> None:
         self._id = os.urandom(8).hex()
-        self._origin = origin
+        self._origin = origin or cause.get()[1]
         self._last = ""
         self._publish(bar, update=False)
 

@@ -52,8 +52,8 @@ class Terminal:
     def drop(self, row: _Row, bar: Bar | None) -> None:
         """What stays of it goes above the others."""
         self._bars.pop(row, None)
-        self.aside()
         if bar is not None:
+            self.aside()
             self._fresh().print(_text(bar), no_wrap=True, overflow="ellipsis")
         self.draw(True)
 
@@ -104,7 +104,7 @@ class _Row:
 
 def _text(bar: Bar) -> Text:
     first, *others = parts(bar)
-    found = Text(no_wrap=True, overflow="ellipsis", end="")
+    found = Text(no_wrap=True, overflow="ellipsis")
     found.append(first.text, _STYLES["label"])
     found.append("  ")
     dot = ""

@@ -47,6 +47,7 @@ SETTLE = 23       # giver: it is dead; tell me once you have read all that it se
 SETTLED = 24      # giver: it is so, and I claimed what had come
 INQUIRE = 25      # request number, [object id, ...]: what do you do, and how do these of your objects stand?
 ACTIVITY = 26     # request number, what it does (an Activity of core/explaining.py, or None), [a Standing of each, ...]
+REPORTS = 27      # [report, ...]: how far bars of user code are, see Report in bars/reports.py; on the way to the driver
 CANCEL_OBJECT = 20  # object id, force, recursive: cancel the call that makes it (to the object's owner)
 ITEM = 30         # sequence, index, value: the generator of that call has yielded it
 TAKEN = 31        # sequence, n: the caller has taken n items so far

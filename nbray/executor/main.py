@@ -96,6 +96,7 @@ class Executor:
         owner.peers.caller = self._caller
         owner.current_lease = lambda: self.lease
         owner.activity = self._activity
+        owner.reported = self.upstream.pass_reports
         self.inquiry = owner.inquiry  # imported before the fork
         owner.console.output = self.upstream.pass_on
         owner.peers.handlers.update(

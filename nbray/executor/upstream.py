@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
@@ -23,6 +23,8 @@ By: TypeAlias = Current | Author | None
 
 #: Seconds between two messages with what this process' own calls came to.
 _SHARE = 0.02
+#: Seconds between two messages about bars.
+_REPORT = 0.1
 #: Seconds for which lines are gathered after some were passed on.
 _GATHER = 0.002
 #: Bytes that wait in the files from which on print() waits.
@@ -48,6 +50,8 @@ class Upstream:
         self.recent: Current | None = None
         self.maker = ""
         self.callers: list[Connection] = []
+        self._reports: dict[bytes, tuple[Any, ...]] = {}
+        self._reported = 0.0
         self._events_sent = 0
         self._shared = 0.0
         self._pumped = 0.0
@@ -169,6 +173,8 @@ class Upstream:
         """While a task runs or after it: fifty times a second at most, what it submitted is news for the views."""
         self.pump()
         now = time.monotonic()
+        if self._reports and now - self._reported >= _REPORT:
+            self.send_reports()
         if self.owner.feed.end != self._events_sent and now - self._shared >= _SHARE:
             self._shared = now
             with self.owner.lock:
@@ -192,7 +198,35 @@ class Upstream:
         if self.outlet.sizes() != self.outlet.positions:
             self.pump(last=True)
             self._wait_for_room(0)
+        if self._reports:
+            self.send_reports()
         self.outlet.answered()
+
+    def report(self, fields: tuple[Any, ...]) -> None:
+        """A bar of user code: its last state counts, a few times a second, and at once when it is over."""
+        self._reports[fields[0]] = fields
+        if fields[-1] != "running" or time.monotonic() - self._reported >= _REPORT:
+            self.send_reports()
+        else:
+            self.owner.lead.nudge()
+
+    def pass_reports(self, reports: list[Any]) -> None:
+        """Those of the calls that our user code submitted. Under the lock."""
+        self._reports.update({fields[0]: fields for fields in reports})
+        self.owner.lead.nudge()
+
+    def send_reports(self) -> None:
+        """What bars there are to tell of."""
+        if (
+            self.owner.lock.held_here
+        ):  # a bar that the garbage collector closes: the next one to poll sends it
+            return
+        with self.owner.lock:
+            target = self._upstream(current())
+            if target is not None and self._reports:
+                reports, self._reports = self._reports, {}
+                self._reported = time.monotonic()
+                target.send((m.REPORTS, list(reports.values())))
 
     def send_news(self, connection: Connection) -> None:
         """Events that came since the last ones were sent, if any. Under the lock."""

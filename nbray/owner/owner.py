@@ -149,6 +149,8 @@ class Owner:
         self.on_long: Callable[[Sequence[Entry], int], Watch] | None = None
         #: Called before every poll and every second: what an executor has to pass on.
         self.on_flush: Callable[[], None] | None = None
+        #: Takes reports of bars. Called under the lock.
+        self.reported: Callable[[list[Any]], None] = _unheard
         #: Called after each ``wait`` with its refs and how many are ready, until it answers False.
         self.after_wait: Callable[[Sequence[Entry], int], bool] | None = None
         self.dead_nodes: set[bytes] = set()
@@ -651,6 +653,10 @@ class Owner:
 
 def _first_ready(refs: list[Entry], most: int) -> list[Entry]:
     return list(islice(compress(refs, map(_ready, refs)), most))
+
+
+def _unheard(reports: list[Any]) -> None:
+    """Nobody shows bars here."""
 
 
 def stop_if_daemon() -> None:

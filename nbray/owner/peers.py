@@ -60,6 +60,7 @@ class Peers:
             m.CANCEL_OBJECT: owner.cancelling.asked,
             m.OUTPUT: self._output,
             m.EVENTS: self._events,
+            m.REPORTS: lambda connection, message: owner.reported(message[1]),
             m.INQUIRE: lambda connection, message: owner.inquiry.asked(connection, message),
             m.ACTIVITY: lambda connection, message: owner.inquiry.answered(connection, message),
         }

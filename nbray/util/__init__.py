@@ -14,6 +14,7 @@ from nbray.util.actor_pool import ActorPool
 from nbray.util.check_serialize import inspect_serializability
 from nbray.util.completion import as_completed, map_unordered
 from nbray.util.node_address import get_node_ip_address
+from nbray.util.progress_bar import tqdm
 
 __all__ = [
     "ActorPool",
@@ -24,6 +25,7 @@ __all__ = [
     "list_named_actors",
     "map_unordered",
     "register_serializer",
+    "tqdm",
 ]
 
 _MODULES = frozenset(("joblib", "multiprocessing", "queue"))

@@ -1,0 +1,56 @@
+"""A driver's bars. What draws them is imported when the first one shows: most programs never have any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from nbray.core.ownership import Entry
+from nbray.owner.owner import LONG, Owner, Watch
+
+
+def serve(owner: Owner) -> None:
+    """From here on, long waits of this driver show bars, and so do tasks that report how far they are."""
+    owner.on_long = partial(_watch, owner)
+    owner.reported = partial(_reported, owner)
+
+
+def end(owner: Owner) -> None:
+    """The session is over."""
+    if owner.on_flush is not None:
+        from nbray.bars.reports import desk
+
+        owner.on_flush = None
+        desk.close()
+
+
+def _watch(owner: Owner, entries: Sequence[Entry], needed: int) -> Watch:
+    """A ``get`` or ``wait`` takes long."""
+    from nbray.bars.screen import board
+    from nbray.bars.waits import Wait
+
+    owner.console.before = board.aside
+
+    def follow(waited: Callable[[Sequence[Entry], int], bool]) -> None:
+        owner.after_wait = waited
+
+    return Wait(owner.inquiry, entries, needed, LONG, follow=follow)
+
+
+def _reported(owner: Owner, reports: list[Any]) -> None:
+    """Tasks tell how far they are. Under the lock: what is new is drawn before the next poll, without it."""
+    from nbray.bars.reports import desk
+    from nbray.bars.screen import board
+
+    desk.take(reports, owner.feed)
+    owner.console.before = board.aside
+    owner.on_flush = partial(_draw, owner)
+
+
+def _draw(owner: Owner) -> None:
+    from nbray.bars.reports import desk
+
+    desk.draw()
+    if not desk.busy:
+        owner.on_flush = None
