@@ -95,7 +95,8 @@ def _block(found: list[Any], desc: str) -> None:
     how = "interrupted"
     try:
         while True:
-            pause = bar.look(lambda: all(map(_ready, entries)))
+            with owner.interrupts.put_off():
+                pause = bar.look(lambda: all(map(_ready, entries)))
             ready, _ = owner.wait(entries, len(entries), pause)
             if len(ready) == len(entries):
                 how = "done"
@@ -104,7 +105,8 @@ def _block(found: list[Any], desc: str) -> None:
         how = "ended"
         raise
     finally:
-        bar.close(how)
+        with owner.interrupts.put_off():
+            bar.close(how)
 
 
 def _ends(found: list[Any]) -> list[Any]:
@@ -141,7 +143,8 @@ def _iterate(found: list[Any], desc: str) -> Iterator[Any]:
             waiting = list(left)
             ready = list(compress(waiting, map(_ready, waiting)))
             if not ready:
-                pause = bar.look(lambda: any(map(_ready, waiting)))  # noqa: B023 - called before it changes
+                with owner.interrupts.put_off():
+                    pause = bar.look(lambda: any(map(_ready, waiting)))  # noqa: B023 - called before it changes
                 ready, _ = owner.wait(waiting, 1, pause)
             for entry in ready:
                 each = left.pop(entry)
@@ -155,13 +158,15 @@ def _iterate(found: list[Any], desc: str) -> Iterator[Any]:
                 else:
                     yield each
                 if bar.due:
-                    bar.look(lambda: True)
+                    with owner.interrupts.put_off():
+                        bar.look(lambda: True)
         how = "done"
     except Exception:
         how = "ended"
         raise
     finally:
-        bar.close(how)
+        with owner.interrupts.put_off():
+            bar.close(how)
 
 
 def _awaited(each: Any) -> Any:

@@ -20,8 +20,11 @@ def identity() -> tuple[str, bytes, bytes, str]:
     return call.origin, bytes(call.task_id), executor.owner.process, call.name
 
 
-def report(fields: tuple[Any, ...]) -> None:
-    """A bar's state, as ``bars.reports.Report`` has it: shown here in a driver, sent on in an executor."""
+def report(fields: tuple[Any, ...], now: bool = False) -> None:
+    """A bar's state, as ``bars.reports.Report`` has it: shown here in a driver, sent on in an executor.
+
+    ``now``: it does not wait for others that may come within a tenth of a second.
+    """
     runtime = _runtime.current_or_none()
     if runtime is not None and runtime.pid != os.getpid():
         return  # a fork: its parent's sockets are not its own
@@ -31,4 +34,4 @@ def report(fields: tuple[Any, ...]) -> None:
         desk.take([fields])
         desk.draw()
     else:
-        runtime.executor.upstream.report(fields)
+        runtime.executor.upstream.report(fields, now)

@@ -130,6 +130,8 @@ class Router:
             cell = self._cells.get(origin)
         if cell is None:
             return False
+        if not update:
+            _flush()
         content = {"data": data, "metadata": {}, "transient": {"display_id": display_id}}
         self._send("update_display_data" if update else "display_data", content, cell.header)
         return True
@@ -150,11 +152,7 @@ class Router:
 
     def _publish(self, whatever: bool = False) -> None:
         """Publish what is due. ``whatever``: blocks that grow, too, due or not."""
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()  # what the cell has printed before stands before
-            except Exception:  # a stand-in of the user's
-                pass
+        _flush()
         with self._lock:
             now = monotonic()
             self._credit = min(self._credit + (now - self._credited) * RATE, RATE)
@@ -203,3 +201,12 @@ class Router:
                 if due > now:
                     self._wake.wait(due - now)
             self._publish()
+
+
+def _flush() -> None:
+    """What the cell has printed before stands before."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # a stand-in of the user's
+            pass

@@ -50,7 +50,7 @@ class _Open:
         self.report = report
         self.pace = Pace(now - report.elapsed)
         self.shown = shown
-        self.drawn = 0.0
+        self.drawn = now
         self.heard = now
 
 
@@ -91,14 +91,14 @@ class Desk:
             return  # whoever draws sees the news too, or the next look does
         try:
             now = self._clock()
-            while self._news:
-                _, report = self._news.popitem()
-                self._show(report, now)
+            for bar in list(self._news):  # others come meanwhile
+                self._show(self._news.pop(bar), now)
             if self._open and now - self._looked >= FRAME:
                 self._looked = now
                 self._read_feed(now)
                 for each in self._open.values():
-                    self._update(each, now)
+                    if now - each.drawn >= FRAME:
+                        self._update(each, now)
         finally:
             self._lock.release()
 

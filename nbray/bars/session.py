@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from nbray.core.ownership import Entry
-from nbray.owner.owner import LONG, Owner, Watch
+from nbray.owner import owner as owners
+from nbray.owner.owner import Owner, Watch
 
 
 def serve(owner: Owner) -> None:
@@ -35,7 +36,7 @@ def _watch(owner: Owner, entries: Sequence[Entry], needed: int) -> Watch:
     def follow(waited: Callable[[Sequence[Entry], int], bool]) -> None:
         owner.after_wait = waited
 
-    return Wait(owner.inquiry, entries, needed, LONG, follow=follow)
+    return Wait(owner.inquiry, entries, needed, owners.LONG, follow=follow)
 
 
 def _reported(owner: Owner, reports: list[Any]) -> None:
@@ -52,5 +53,6 @@ def _draw(owner: Owner) -> None:
     from nbray.bars.reports import desk
 
     desk.draw()
-    if not desk.busy:
-        owner.on_flush = None
+    with owner.lock:  # under which reports come
+        if not desk.busy:
+            owner.on_flush = None

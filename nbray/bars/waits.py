@@ -231,4 +231,4 @@ class Wait:
             bar = bar._replace(state=FAILED)  # get does not wait for the rest
         if self._loop is not None:
             self._loop.shown = None
-        self._shown.close(bar if (bar.total or 0) > 1 else None)
+        self._shown.close(bar)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -94,6 +95,16 @@ class Interrupts:
         self._held -= 1
         if self.pending and not self._held:
             self.deliver()
+
+    @contextmanager
+    def put_off(self) -> Iterator[None]:
+        """Interrupts wait for the end of the block, where one that waited comes."""
+        main = self.enter()
+        try:
+            yield
+        finally:
+            if main:
+                self.leave()
 
     def deliver(self) -> None:
         """The interrupt that waited, to whoever handles SIGINT."""

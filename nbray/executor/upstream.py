@@ -202,10 +202,10 @@ class Upstream:
             self.send_reports()
         self.outlet.answered()
 
-    def report(self, fields: tuple[Any, ...]) -> None:
-        """A bar of user code: its last state counts, a few times a second, and at once when it is over."""
+    def report(self, fields: tuple[Any, ...], now: bool) -> None:
+        """A bar of user code: its last state counts, a few times a second (or ``now``), and before the call's answer."""
         self._reports[fields[0]] = fields
-        if fields[-1] != "running" or time.monotonic() - self._reported >= _REPORT:
+        if now or time.monotonic() - self._reported >= _REPORT:
             self.send_reports()
         else:
             self.owner.lead.nudge()

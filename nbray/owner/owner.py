@@ -347,7 +347,8 @@ class Owner:
         how = "interrupted"
         try:
             while True:
-                until = time.monotonic() + watch.look()
+                with self.interrupts.put_off():  # half a bar is none
+                    until = time.monotonic() + watch.look()
                 if deadline is not None and deadline < until:
                     until = deadline
                 if self.lead.run_until(done, until):
@@ -357,7 +358,8 @@ class Owner:
                     how = "timed out" if until == deadline else "ended"
                     return False
         finally:
-            watch.close(how)
+            with self.interrupts.put_off():
+                watch.close(how)
 
     def wait_for(
         self, done: Callable[[], bool], deadline: float | None, awaited: Sequence[Entry], needed: int

@@ -107,7 +107,8 @@ class tqdm(Generic[T]):  # noqa: N801 - its name everywhere
             self._depth = len(stack)
             stack.append(self)
             self._stack = stack
-            self.refresh()
+            self._sent = time.monotonic()
+            self._report("running")
 
     # -- counting ----------------------------------------------------------------------------------------------------
 
@@ -191,7 +192,7 @@ class tqdm(Generic[T]):  # noqa: N801 - its name everywhere
         """Report now."""
         if not self._closed:
             self._sent = time.monotonic()
-            self._report("running")
+            self._report("running", now=True)
 
     def display(self, *args: Any, **kwargs: Any) -> None:
         """Report now."""
@@ -220,7 +221,7 @@ class tqdm(Generic[T]):  # noqa: N801 - its name everywhere
             "initial": self.initial,
         }
 
-    def _report(self, state: str) -> None:
+    def _report(self, state: str, now: bool = False) -> None:
         if os.getpid() != self._pid:
             return  # a fork of user code
         where = f" (pid {self._pid})" if self._process else ""
@@ -232,7 +233,8 @@ class tqdm(Generic[T]):  # noqa: N801 - its name everywhere
                 self._id, self._origin, self._task, self._process, label, float(self.n),
                 None if self.total is None else float(self.total), self.unit, self._depth,
                 time.monotonic() - self.start_t, self.leave, state,
-            )
+            ),
+            now,
         )  # fmt: skip
 
     # -- the rest ----------------------------------------------------------------------------------------------------
