@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dis
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -50,10 +50,9 @@ def runner(notebook: Notebook, code: CellCode) -> Callable[[], None]:
 
 
 @contextmanager
-def variables(names: dict[str, Any], wanted: Mapping[str, Any]) -> Iterator[None]:
+def variables(names: dict[str, Any], which: Iterable[str]) -> Iterator[None]:
     """Variables that are as before afterwards, whatever happens."""
-    before = {name: names.get(name, _MISSING) for name in wanted}
-    names.update(wanted)
+    before = {name: names.get(name, _MISSING) for name in which}
     try:
         yield
     finally:
@@ -219,8 +218,7 @@ class Picture:
     def result(self, found: Any) -> Any:
         """``found`` as the value of the cell, without a second picture of it."""
         if self._view is not None:
-            results = _Results.of(self._notebook.shell)
-            results.shown = found
+            self._notebook.results.shown = found
         return found
 
 
@@ -231,51 +229,6 @@ def _comes_from(error: BaseException, filename: str) -> bool:
             return True
         frame = frame.tb_next
     return False
-
-
-class _Results:
-    """How IPython shows what was measured when it is the value of a cell: as the picture, once."""
-
-    _KINDS = (Comparison, Sweep, Timing)
-    _known: dict[int, _Results] = {}
-
-    def __init__(self, shell: Any) -> None:
-        self.shown: Any = None
-        self._formatter = shell.display_formatter.ipython_display_formatter
-        for kind in self._KINDS:
-            self._formatter.for_type(kind, self._show)
-
-    @classmethod
-    def of(cls, shell: Any) -> _Results:
-        found = cls._known.get(id(shell))
-        if found is None:
-            found = cls._known[id(shell)] = cls(shell)
-        return found
-
-    def _show(self, found: Any) -> None:
-        if found is self.shown:
-            self.shown = None
-            return
-        from IPython import display
-
-        from nbray_widgets import BenchmarkView
-
-        view = BenchmarkView()
-        view.update(found)
-        show: Any = display.display
-        show(view)
-        view.finish()
-
-    def forget(self) -> None:
-        for kind in self._KINDS:
-            self._formatter.pop(kind, None)
-
-
-def forget(shell: Any) -> None:
-    """On unload: results are shown as any object is."""
-    found = _Results._known.pop(id(shell), None)
-    if found is not None:
-        found.forget()
 
 
 # --- files -------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import nbray
 from nbray_magics.grammar import NbrayUsageError
+from nbray_magics.results import Results
 
 View = TypeVar("View")
 
@@ -21,12 +22,14 @@ class Notebook:
         shell: IPython's shell.
         magic: the line of the magic that runs, with its name.
         started: the feed of the pool that ``init`` has started, and with which options.
+        results: how values of ``nbray.bench`` are shown in it.
     """
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
         self.magic = ""
         self.started: tuple[Any, dict[str, Any]] | None = None
+        self.results = Results(shell)
         self._views: dict[tuple[Any, ...], Any] = {}
         self._feed: Any = None
 
@@ -83,9 +86,7 @@ class Notebook:
         widgets = sys.modules.get("nbray_widgets")
         if widgets is not None:
             widgets.finish_all()
-        measuring = sys.modules.get("nbray_magics.measuring")
-        if measuring is not None:
-            measuring.forget(self.shell)
+        self.results.forget()
         self._views.clear()
 
 

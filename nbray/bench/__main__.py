@@ -89,9 +89,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     print(report.text(found.outcomes, found.runs))
     if options.json:
-        options.json.write_text(found.json(), encoding="utf-8")
+        found.to_json(options.json)
     if options.markdown:
-        options.markdown.write_text(found.markdown(), encoding="utf-8")
+        found.to_markdown(options.markdown)
     failed = any(outcome.error for by_peer in found.outcomes.values() for outcome in by_peer.values())
     return 1 if failed else 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import difflib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from nbray.bench.conductor import Outcomes, PeerRun, conduct
 from nbray.bench.facts import machine, usable_cpus
 from nbray.bench.peers import PEERS
 from nbray.bench.stats import summarize
+from nbray.bench.words import written
 
 
 @dataclass
@@ -88,13 +90,14 @@ class Comparison:
 
         return pandas.DataFrame(self.rows)
 
-    def json(self) -> str:
-        """Every sample, and the circumstances."""
-        return json.dumps(report.document(self.outcomes, self.runs, self._facts()), indent=1) + "\n"
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Every sample and the circumstances, as JSON; written to ``path`` if there is one."""
+        document = report.document(self.outcomes, self.runs, self._facts())
+        return written(json.dumps(document, indent=1) + "\n", path)
 
-    def markdown(self) -> str:
-        """The table as a page, with the circumstances."""
-        return report.markdown(self.outcomes, self.runs, self._facts())
+    def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The table as a page, with the circumstances; written to ``path`` if there is one."""
+        return written(report.markdown(self.outcomes, self.runs, self._facts()), path)
 
     def _facts(self) -> dict[str, Any]:
         status = {} if self.status == "done" else {"status": self.status}

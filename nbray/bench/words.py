@@ -1,8 +1,10 @@
-"""Figures as they are written. Pure."""
+"""Figures as they are written."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from .stats import Summary
@@ -76,3 +78,10 @@ def piped(grid: list[list[str]], texts: int) -> str:
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in grid]
     lines.insert(1, "|" + "|".join("---" if index < texts else "---:" for index in range(len(grid[0]))) + "|")
     return "\n".join(lines)
+
+
+def written(text: str, path: str | os.PathLike[str] | None) -> str:
+    """The same text, written to a file if there is one."""
+    if path is not None:
+        Path(path).write_text(text, encoding="utf-8")
+    return text

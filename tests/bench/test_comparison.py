@@ -48,9 +48,9 @@ def test_what_is_there_when_it_is_interrupted_stays_and_says_so(monkeypatch):
     found = seen[-1]
     assert found.status == "interrupted"
     assert [row["median"] for row in found.rows] == [5.0]
-    assert json.loads(found.json())["status"] == "interrupted"
+    assert json.loads(found.to_json())["status"] == "interrupted"
     assert "wait one by one" in repr(found)
-    assert "| wait one by one" in found.markdown()
+    assert "| wait one by one" in found.to_markdown()
 
 
 @pytest.mark.parametrize(

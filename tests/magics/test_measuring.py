@@ -17,6 +17,7 @@ DEFINE = """
 data = list(range(20))
 def work(x):
     return x * x
+import nbray.bench
 @nbray.remote
 def part(numbers):
     return [work(x) for x in numbers]
@@ -76,6 +77,29 @@ def test_actors_are_made_by_the_number_of_workers(ready: Kernel):
     assert ready.value("[row.account.tasks for row in _.rows]") == "[4, 2, 4, 2]"
 
 
+def test_a_local_pool_is_larger_while_more_workers_are_measured(ready: Kernel):
+    ready.ok(f"%%nbray sweep --over chunk=20 --workers 1,3 -r 1\n{SPLIT}")
+    assert ready.value("[row.workers for row in _.rows], nbray.cluster_resources()['CPU']") == "([1, 3], 2.0)"
+
+
+def test_a_pool_that_adapts_is_refused(ready: Kernel):
+    ready.ok("%nbray shutdown")
+    ready.ok("%nbray init --adapt 1 2")
+    assert "the pool adapts its CPUs between 1 and 2" in ready.fails(
+        f"%%nbray sweep --over chunk=20\n{SPLIT}"
+    )
+    ready.ok("%nbray scale 2")
+
+
+def test_what_a_program_measures_is_shown_as_a_picture_too(ready: Kernel):
+    published = ready.ok(
+        "nbray.bench.sweep(lambda chunk: nbray.get([part.remote(data[:chunk])]), 'chunk=1,2', rounds=1)"
+    )
+    (_, still) = of_kind(published, "display_data")
+    assert "Best: chunk=" in still["data"]["text/plain"]
+    assert not of_kind(published, "execute_result")
+
+
 def test_time_counts_the_tasks_and_says_where_the_time_went(ready: Kernel):
     published = ready.ok(f"%%nbray time -r 2\nchunk = 5\nfound = {SPLIT}")
     _, last = pictures(published)
@@ -101,7 +125,10 @@ def test_time_counts_the_tasks_and_says_where_the_time_went(ready: Kernel):
         (f"%%nbray sweep --over chunk\n{SPLIT}", "--over takes NAME=VALUES"),
         (f"%%nbray sweep --over chunk=9:1\n{SPLIT}", "--over goes from 9 down to 1"),
         (f"%%nbray sweep --over chunk=1 --over chunk=2\n{SPLIT}", "--over 'chunk' is given twice"),
-        (f"%%nbray sweep --over chunk=1 --workers 1,9\n{SPLIT}", "9 workers are more than the pool's 2 CPUs"),
+        (
+            f"%%nbray sweep --over chunk=1 --workers 1,999\n{SPLIT}",
+            "999 workers are more than the pool's 2 CPUs",
+        ),
         (
             f"%%nbray sweep --over chunk=1 --workers two\n{SPLIT}",
             "--workers takes whole numbers of at least 1",

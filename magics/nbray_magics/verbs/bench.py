@@ -37,9 +37,9 @@ def bench(
     finally:
         if picture.found is not None and picture.found.rows:
             if json is not None:
-                json.write_text(picture.found.json(), encoding="utf-8")
+                picture.found.to_json(json)
             if markdown is not None:
-                markdown.write_text(picture.found.markdown(), encoding="utf-8")
+                picture.found.to_markdown(markdown)
     return picture.result(found)
 
 

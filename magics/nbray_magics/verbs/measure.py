@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_module
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nbray.bench.splits import limits, tables, timings, values
-from nbray.bench.splits.result import Row
+import nbray
+from nbray.bench.splits import limits, timings, values
+from nbray.bench.splits.result import Row, Sweep
 from nbray.bench.splits.runs import run_once
 from nbray.bench.splits.sweeping import WORKERS, asked_for, planned, run_in_pool
 from nbray.bench.splits.timings import Timing
@@ -51,34 +51,20 @@ def sweep(
     check_parameters(notebook, cell.code, list(parameters))
     code = runner(notebook, cell.code)
     reference = None if serial is None else _serial(notebook, serial, parameters)
+    _refuse_to_adapt(notebook)
     start_pool(max(workers) if workers else None)
-    found = planned(parameters, workers, limits.pool_cpus(), rounds)
-    found.title, found.serial_code = text.strip(), serial or ""
-    picture = Picture(notebook)
-
-    def once(row: Row) -> Callable[[], None]:
-        number = {WORKERS: row.workers} if workers is not None else {}
-
-        def run() -> None:
-            notebook.names.update(row.setting, **number)
-            code()
-
-        return run
-
-    try:
-        with (
-            picture.measuring(cell.filename),
-            variables(
-                notebook.names, dict.fromkeys((*parameters, *([WORKERS] if workers is not None else ())))
-            ),
-        ):
-            run_in_pool(found, once, reference, picture.update)
-    finally:
-        if found.best is not None:
-            if json is not None:
-                json.write_text(json_module.dumps(tables.document(found), indent=1) + "\n", encoding="utf-8")
-            if markdown is not None:
-                markdown.write_text(tables.markdown(found), encoding="utf-8")
+    set_for_it = (*parameters, *([WORKERS] if workers is not None or reference is not None else []))
+    with limits.with_at_least(max(workers or [0])) as cpus:
+        found = planned(parameters, workers, cpus, rounds)
+        found.title, found.serial_code = text.strip(), serial or ""
+        picture = Picture(notebook)
+        try:
+            with picture.measuring(cell.filename), variables(notebook.names, set_for_it):
+                run_in_pool(found, _setting(notebook, found, code), reference, picture.update)
+        finally:
+            if found.best is not None:
+                _write(json, found.to_json)
+                _write(markdown, found.to_markdown)
     return picture.result(found)
 
 
@@ -86,6 +72,40 @@ def _cell(notebook: Notebook, text: str) -> Cell:
     if not text.strip():
         raise NbrayUsageError("the cell is empty: there is nothing to measure")
     return understand(notebook, text, here=True)
+
+
+def _refuse_to_adapt(notebook: Notebook) -> None:
+    """A pool that grows when something waits does not keep to a number of workers."""
+    if notebook.started is None or not nbray.is_initialized():
+        return
+    feed, given = notebook.started
+    if feed is nbray.feed() and "adapt" in given:
+        least, most = given["adapt"]
+        raise NbrayUsageError(
+            f"the pool adapts its CPUs between {least} and {most}, which spoils a sweep; %nbray scale {most} fixes them"
+        )
+
+
+def _setting(
+    notebook: Notebook, found: Sweep, code: Callable[[], None]
+) -> Callable[[Row], Callable[[], None]]:
+    """The cell, with the variables of a row."""
+
+    def of(row: Row) -> Callable[[], None]:
+        wanted = {**row.setting, **({WORKERS: row.workers} if found.by_workers else {})}
+
+        def run() -> None:
+            notebook.names.update(wanted)
+            code()
+
+        return run
+
+    return of
+
+
+def _write(path: Path | None, write: Callable[[Path], object]) -> None:
+    if path is not None:
+        write(path)
 
 
 def _serial(notebook: Notebook, code: str, parameters: dict[str, list[Any]]) -> Callable[[], None]:
@@ -139,8 +159,8 @@ SWEEP = Verb(
     sweep,
     details="The cell runs in the notebook, once for each value of NAME and number of workers, in turn, several rounds.\n"
     "NAME and workers are set for it and are as before afterwards. Workers are the CPUs that tasks may use: an actor\n"
-    "that does nothing holds the others, so what lives in the pool stays. A cell that makes actors makes as many as the\n"
-    "variable workers says.\n"
+    "that does nothing holds the others, so what lives in the pool stays. A local pool that has fewer is larger meanwhile.\n"
+    "A cell that makes actors makes as many as the variable workers says.\n"
     "Shown are the times with their spread, the best split, and why the others are slower. The serial run to compare\n"
     "with is CODE, if it is given; else what the tasks themselves take in sum, with the fewest workers.\n"
     f"Values: {values.FORMS}; or words.\n"

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import nbray
+from nbray.bench.facts import usable_cpus
 from nbray.exceptions import GetTimeoutError
 
 #: Seconds for the CPUs to become free. Idle lanes are given back in milliseconds; what takes longer is somebody's work.
 PATIENCE = 5.0
+OVERSUBSCRIBED = 4
 
 
 class CpusSetAside:
@@ -22,6 +24,25 @@ class CpusSetAside:
 def pool_cpus() -> int:
     """The CPUs of the running pool."""
     return int(nbray.cluster_resources().get("CPU", 0))
+
+
+@contextmanager
+def with_at_least(cpus: int) -> Iterator[int]:
+    """The running pool with so many CPUs as long as the block lasts; gives how many it has.
+
+    A local pool is made larger, up to `OVERSUBSCRIBED` times the machine's cores: to see that more workers than cores bring
+    nothing is worth a measurement. Somebody else's cluster is left as it is.
+    """
+    total = pool_cpus()
+    own = nbray.init(ignore_reinit_error=True)["address"] == ""
+    if cpus <= total or not own or cpus > OVERSUBSCRIBED * usable_cpus():
+        yield total
+        return
+    nbray.scale(cpus)
+    try:
+        yield pool_cpus()
+    finally:
+        nbray.scale(total)
 
 
 @contextmanager

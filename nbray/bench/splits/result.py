@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,6 +11,7 @@ from typing import Any, NamedTuple
 
 from nbray.bench.splits.account import Account
 from nbray.bench.stats import Summary, summarize
+from nbray.bench.words import written
 
 
 class Run(NamedTuple):
@@ -125,6 +128,24 @@ class Sweep:
         from nbray.bench.splits.tables import records
 
         return pandas.DataFrame(records(self))
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Every run, as JSON; written to ``path`` if there is one."""
+        from nbray.bench.splits.tables import document
+
+        return written(json.dumps(document(self), indent=1) + "\n", path)
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        """A line a setting; written to ``path`` if there is one."""
+        from nbray.bench.splits.tables import csv_text
+
+        return written(csv_text(self), path)
+
+    def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The table and what it teaches as a page; written to ``path`` if there is one."""
+        from nbray.bench.splits.tables import markdown
+
+        return written(markdown(self), path)
 
     def __repr__(self) -> str:
         from nbray.bench.splits.tables import text

@@ -124,7 +124,8 @@ def sweep(
     Args:
         function: is called with a value of each parameter by keyword, and with ``workers`` if it has such a parameter.
         over: values by parameter: ``{"chunk": [1, 10, 100]}``, or text: ``"chunk=1:100:log"``, several in a list.
-        workers: numbers of workers to compare: the CPUs that tasks may use. Default: all of the pool's, and no comparison.
+        workers: numbers of workers to compare: the CPUs that tasks may use. Default: all of the pool's, and no comparison. A
+            local pool that has fewer is larger meanwhile, up to 4 times the machine's cores.
         rounds: how often each is measured; default 3. One more run for each number of workers and round is not counted.
         serial: does the same work without a pool; its time is what the others are compared with. Default: the time that the
             tasks themselves take, in sum, with the fewest workers.
@@ -147,7 +148,8 @@ def sweep(
     with ExitStack() as stack:
         if not nbray.is_initialized():
             stack.enter_context(nbray.init(num_cpus=max(numbers) if numbers else None))
-        found = planned(parameters, numbers, limits.pool_cpus(), rounds)
+        cpus = stack.enter_context(limits.with_at_least(max(numbers or [0])))
+        found = planned(parameters, numbers, cpus, rounds)
         found.title = _named(function)
         found.serial_code = "" if serial is None else _named(serial)
         run_in_pool(

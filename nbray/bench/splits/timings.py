@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ from nbray.bench.splits.result import Row, Run
 from nbray.bench.splits.runs import run_once
 from nbray.bench.splits.tables import FORMAT
 from nbray.bench.stats import Summary
-from nbray.bench.words import counted, percent, seconds, spread
+from nbray.bench.words import counted, percent, seconds, spread, written
 
 #: Unless told how often: more runs as long as they fit into so many seconds, and no more than so many.
 ENOUGH_SECONDS, ENOUGH_RUNS = 5.0, 7
@@ -50,6 +52,10 @@ class Timing:
     def account(self) -> Account | None:
         """Where the CPUs' time went in the run in the middle."""
         return self._row.account
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Every run, as JSON; written to ``path`` if there is one."""
+        return written(json.dumps(document(self), indent=1) + "\n", path)
 
     def __repr__(self) -> str:
         return text(self)

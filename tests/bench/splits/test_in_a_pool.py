@@ -69,9 +69,16 @@ def test_a_function_gets_the_number_of_workers_if_it_asks_for_it(pool):
     assert seen == [1, 1, 2, 2]
 
 
-def test_more_workers_than_cpus_are_refused(pool):
-    with pytest.raises(ValueError, match="3 workers are more than the pool's 2 CPUs"):
-        sweep(split, "chunk=1", workers=[3])
+def test_far_more_workers_than_cpus_are_refused(pool):
+    with pytest.raises(ValueError, match="1000 workers are more than the pool's 2 CPUs"):
+        sweep(split, "chunk=1", workers=[1000])
+
+
+def test_a_local_pool_is_larger_as_long_as_more_workers_are_measured(pool):
+    seen = []
+    sweep(lambda workers: seen.append(nbray.cluster_resources()["CPU"]), workers=[3], rounds=1)
+    assert seen == [3, 3]
+    assert nbray.cluster_resources()["CPU"] == 2
 
 
 def test_a_pool_in_use_is_no_place_to_measure(pool, monkeypatch):
