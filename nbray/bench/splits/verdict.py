@@ -8,7 +8,10 @@ from nbray.bench.splits.account import Account
 from nbray.bench.splits.result import Row, Sweep
 from nbray.bench.words import counted, figure, percent, seconds, setting, shown, spread
 
-SLOWER = 1.05  # less than that is nothing to explain
+SLOWER, SLOWER_BY_ONE = (
+    1.05,
+    1.3,
+)  # less than that is nothing to explain; with single runs there is no spread to judge by
 SMALL_ENOUGH = 0.05  # the share of its time that overhead may have
 
 
@@ -28,6 +31,8 @@ def _best(sweep: Sweep, best: Row) -> str:
     if speedup is None or ideal is None or sweep.serial is None:
         return told + "."
     measured = "the serial run" if sweep.serial_samples else "its tasks one after the other"
+    if speedup <= 1:
+        return f"{told}. No split is faster than {measured} ({seconds(sweep.serial)}): it costs more than it saves."
     return (
         f"{told}, {figure(speedup)} times as fast as {measured} ({seconds(sweep.serial)}): "
         f"{percent(speedup / best.workers)} of the ideal, {seconds(ideal)} with {counted(best.workers, 'worker')}."
@@ -98,7 +103,8 @@ def why(row: Row, best: Row) -> str:
     summary, account, at_best, reference = row.summary, row.account, best.summary, best.account
     if summary is None or account is None or at_best is None or reference is None:
         return ""
-    if row is best or summary.median < SLOWER * at_best.median or as_good(row, best):
+    least = SLOWER if min(summary.samples, at_best.samples) > 1 else SLOWER_BY_ONE
+    if row is best or summary.median < least * at_best.median or as_good(row, best):
         return ""
     slower = f"{figure(summary.median / at_best.median)} times as slow"
     if account.lost or not account.tasks:
@@ -143,10 +149,10 @@ def _dependencies(account: Account, _: Account, workers: int) -> str:
 
 
 def _busy(account: Account, reference: Account, workers: int) -> str:
-    return (
-        f"its tasks need {seconds(account.busy)} in sum instead of {seconds(reference.busy)}: there is work that each task"
-        " does anew, whatever its size, or that slows down with it"
-    )
+    longer = f"its tasks run for {seconds(account.busy)} in sum instead of {seconds(reference.busy)}"
+    if account.tasks > reference.tasks:
+        return f"{longer}: each task does something anew that larger ones do once"
+    return f"{longer}, though the work is the same: it fits worse into caches, or the machine did other things meanwhile"
 
 
 _REASONS = {"overhead": _overhead, "too_few": _too_few, "dependencies": _dependencies, "busy": _busy}

@@ -82,6 +82,20 @@ def test_workers_that_share_cores_are_told():
     assert "it has 2 cores" in said
 
 
+def test_work_that_no_split_makes_faster_is_told():
+    said = told(swept(serial=lambda: 0.4), "Best:")
+    assert said.endswith("No split is faster than the serial run (400 ms): it costs more than it saves.")
+
+
+def test_single_runs_are_compared_with_caution():
+    def measure(row):
+        slower = 1.2 if row.setting["chunk"] == 10 else 1.0
+        return Run(slower, slower, Account(slower, 1, tasks=10, busy=slower))
+
+    assert not [said for said in sentences(swept({"chunk": [1, 10]}, [1], measure=measure)) if "slow" in said]
+    assert told(swept({"chunk": [1, 10]}, [1], 2, measure), "chunk=10 is 1.2 times as slow")
+
+
 def test_work_that_scales_is_told():
     assert "It scales: 2 times the workers, 2 times as fast" in told(swept(), "With chunk=100")
 
@@ -94,7 +108,7 @@ def test_tasks_that_all_do_something_anew_are_told():
         )
 
     said = told(swept({"chunk": [1, 10, 100]}, [1], measure=measure), "chunk=1 is")
-    assert "need 11 s in sum instead of 1.1 s" in said
+    assert "run for 11 s in sum instead of 1.1 s: each task does something anew" in said
 
 
 def test_code_that_submits_nothing_is_told():

@@ -21,7 +21,7 @@ test("figures have three digits, as in the kernel", () => {
 });
 
 test("ticks are round and inside", () => {
-  assert.deepEqual(ticks(0, 1), [0, 0.5, 1]);
+  assert.deepEqual(ticks(0, 10), [0, 2, 4, 6, 8, 10]);
   assert.deepEqual(ticks(3, 4000, true), [10, 100, 1000]);
   const place = scale(1, 100, 0, 10, true);
   assert.deepEqual([1, 10, 100].map(place), [0, 5, 10]);

@@ -90,9 +90,9 @@ def ticks(low: float, high: float, *, log: bool) -> list[float]:
         powers = range(floor(log10(low)), ceil(log10(high)) + 1)
         factors = (1, 2, 5) if len(powers) < 4 else (1,)
         return [v for power in powers for f in factors if low <= (v := f * 10.0**power) <= high]
-    rough = (high - low) / 4 or 1.0
+    rough = (high - low) / 5 or 1.0
     unit = 10.0 ** floor(log10(rough))
-    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough * 0.999)
+    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough * 0.8)
     return [step * index for index in range(ceil(low / step), floor(high / step) + 1)]
 
 

@@ -19,9 +19,9 @@ export function ticks(low, high, log = false) {
     }
     return found;
   }
-  const rough = (high - low) / 4 || 1;
+  const rough = (high - low) / 5 || 1;
   const unit = 10 ** Math.floor(Math.log10(rough));
-  const step = unit * [1, 2, 5, 10].find((factor) => unit * factor >= rough * 0.999);
+  const step = unit * [1, 2, 5, 10].find((factor) => unit * factor >= rough * 0.8);
   for (let index = Math.ceil(low / step); index <= Math.floor(high / step); index++) found.push(index * step);
   return found;
 }
