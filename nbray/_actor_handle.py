@@ -90,6 +90,9 @@ def method(*targets: Any, **options: Any) -> Any:
         max_task_retries: reruns of a call that a crash interrupted (default: the actor's; -1: no end).
         retry_exceptions: also rerun when the method raises: True, or a list of exception types (default False).
         concurrency_group: one of the groups in the class's ``concurrency_groups`` (default: none of them).
+        timeout: seconds that a call may run (default None: without end); then it fails with ``TaskTimeoutError``. A method on the
+            actor's main thread is interrupted, and takes the process along if it has not ended a second later; an async one is
+            cancelled; one on a thread of a threaded actor runs on, with ``get_runtime_context().is_canceled()`` true.
         _generator_backpressure_num_objects: of a generator: pause when so many items are yielded and not taken (default -1:
             never). An actor that is not async takes no other call meanwhile.
 

@@ -44,6 +44,7 @@ class CallOptions(NamedTuple):
     Attributes:
         group: "" for the default concurrency group.
         extra: what the actor has to know, see CALLS in ``core/messages.py``.
+        timeout: seconds that the call may run; None: without end.
         max_pending: calls of this process that may be unanswered; 0 or less: no limit. The actor's, not the call's.
     """
 
@@ -55,6 +56,7 @@ class CallOptions(NamedTuple):
     max_pending: int = -1
     ahead: int = 0
     extra: dict[str, Any] | None = None
+    timeout: float | None = None
 
 
 class ActorOptions(NamedTuple):
@@ -327,6 +329,7 @@ _METHOD: dict[str, _Check] = {
     "max_task_retries": _count,
     "retry_exceptions": _retry_exceptions,
     "concurrency_group": _text,
+    "timeout": _timeout,
     "_generator_backpressure_num_objects": _ahead,
 }
 _CALL: dict[str, _Check] = {**_METHOD, "name": _text}
@@ -503,6 +506,7 @@ def call_options(options: Mapping[str, Any], base: CallOptions, *, streams: bool
     """
     _check(options, _CALL, "method calls")
     name, group = _default(options, "name", base.name), _default(options, "concurrency_group", base.group)
+    timeout = _default(options, "timeout", base.timeout)
     return CallOptions(
         returns=_returns(options, streams, base.returns),
         max_task_retries=_default(options, "max_task_retries", base.max_task_retries),
@@ -513,7 +517,8 @@ def call_options(options: Mapping[str, Any], base: CallOptions, *, streams: bool
         group=group,
         max_pending=base.max_pending,
         ahead=max(_default(options, "_generator_backpressure_num_objects", base.ahead), 0),
-        extra=_given(group=group, name=name),
+        extra=_given(group=group, name=name, timeout=timeout),
+        timeout=timeout,
     )
 
 

@@ -33,7 +33,7 @@ from nbray.core.waiting import Shape, ShapeKey, WaitingList, Want
 
 PATIENCE = 4  # placements of others that a waiting shape lets pass
 ATTEMPTS = 3  # placements of one want that may fail in a row before its owner is told
-#: A signal while an executor starts may be somebody's kill -9, which says nothing about the next attempt. On a busy machine whoever
+#: A signal while an executor starts may be somebody's kill -9, which says nothing about the next attempt. On a busy machine who
 #: kills every 30 ms may meet thirty in a row before they are up.
 SIGNALLED = 0.02
 #: Seconds for which a request that no node can meet waits for a sign that the cluster can grow.

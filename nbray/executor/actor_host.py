@@ -16,6 +16,7 @@ from nbray.core import messages as m
 from nbray.exceptions import TaskCancelledError
 from nbray.executor.actor_methods import ActorExit
 from nbray.executor.crews import Crews
+from nbray.executor.deadlines import GRACE
 from nbray.executor.running import ArgumentLost, Caller, Current, NeverBegan
 
 if TYPE_CHECKING:
@@ -141,6 +142,9 @@ class AsyncHost:
         executor.enter(current)
         started, begun = time.time(), time.perf_counter_ns()
         current.started = started
+        timer = None
+        if extra is not None and "timeout" in extra:
+            timer = Timer(executor, current, asyncio.current_task(), extra["timeout"])
         keep: list[Any] = []
         try:
             function = runner.find(connection.context, method)
@@ -151,7 +155,7 @@ class AsyncHost:
             if returns == m.STREAMING:
                 await runner.generators.run_async(current, result)
                 result, returns = None, 1
-            if current.canceled:  # and it took no notice
+            if current.canceled and current.overdue is None:  # and it took no notice
                 status, values = m.CANCELLED, runner.cancelled(current, None)
             else:
                 status, values = m.OK, runner.results(result, returns, name, peer, sequence)
@@ -161,12 +165,47 @@ class AsyncHost:
             executor.exit_soon()
             return
         except BaseException as error:
-            if current.canceled and isinstance(error, asyncio.CancelledError | TaskCancelledError):
+            if current.overdue is not None and isinstance(error, asyncio.CancelledError | TaskCancelledError):
+                status, values = m.FAILED, runner.overdue(current, error)
+            elif current.canceled and isinstance(error, asyncio.CancelledError | TaskCancelledError):
                 status, values = m.CANCELLED, runner.cancelled(current, error)
             else:
                 status, values = m.FAILED, [runner.failure(error, name, peer)]
         duration = (time.perf_counter_ns() - begun) // 1000
-        executor.answer(current, status, values, duration, started)
+        if timer is None or timer.end():
+            executor.answer(current, status, values, duration, started)
+
+
+class Timer:
+    """The option ``timeout`` of an async method, see ``executor/deadlines.py``."""
+
+    def __init__(
+        self, executor: Executor, call: Current, task: asyncio.Task[Any] | None, seconds: float
+    ) -> None:
+        assert task is not None
+        self._executor = executor
+        self._call = call
+        self._task = task
+        self._seconds = seconds
+        self._handle = asyncio.get_running_loop().call_later(seconds, self._late)
+
+    def _late(self) -> None:
+        call = self._call
+        call.overdue, call.canceled = self._seconds, True
+        with self._executor.owner.lock:
+            self._executor.owner.cancelling.children(call.task_id, False)
+        self._task.cancel()
+        self._handle = asyncio.get_running_loop().call_later(GRACE, self._give_up)
+
+    def _give_up(self) -> None:
+        seconds = self._seconds
+        text = f"{self._call.name} ran for more than {seconds:g} s and did not end within {GRACE:g} s of its cancellation"
+        self._executor.deadlines.give_up(self._call, text, seconds)
+
+    def end(self) -> bool:
+        """The call has ended; False if it was answered in the meantime."""
+        self._handle.cancel()
+        return not self._call.answered
 
 
 def _cancel(task: asyncio.Task[None], current: Current) -> None:

@@ -171,8 +171,9 @@ class Cancelling:
         """Whether the main thread is still in it."""
         return self._current is call
 
-    def cancel(self, call: Current, force: bool, recursive: bool) -> None:
-        """Cancel a call that runs, and with ``recursive`` what it has submitted."""
+    def cancel(self, call: Current, force: bool, recursive: bool, interrupt: bool = False) -> None:
+        """Cancel a call that runs, and with ``recursive`` what it has submitted. A method of an actor is interrupted only if
+        ``interrupt`` says so."""
         call.canceled = True
         call.recursive = recursive
         if recursive:
@@ -181,6 +182,6 @@ class Cancelling:
             self._executor.leave_at_once("a call was cancelled with force")
         elif call.on_cancel is not None:
             call.on_cancel()
-        elif not call.interrupted and not self._signalled and not self._executor.actor_id:
+        elif not call.interrupted and not self._signalled and (interrupt or not self._executor.actor_id):
             self._signalled = True
             signal.pthread_kill(self._main, signal.SIGINT)

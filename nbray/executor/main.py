@@ -461,7 +461,7 @@ class Executor:
                 cancelling.end(
                     running
                 )  # if the interrupt comes before this, it is the only one and caught below
-            if running.canceled and self.actor_id:
+            if running.canceled and self.actor_id and running.overdue is None:
                 status, values = m.CANCELLED, runner.cancelled(running, None)
             else:
                 status, values = m.OK, runner.results(result, returns, name, peer, sequence)
@@ -485,7 +485,8 @@ class Executor:
         if self._waits:  # the interrupt came in the middle of saying that it does not any more
             self._unblocked()
         duration = (time.perf_counter_ns() - begun) // 1000
-        self.answer(running, status, values, duration, started)
+        if extra is None or "timeout" not in extra or self.deadlines.end(running):
+            self.answer(running, status, values, duration, started)
         enter(None)
 
     def answer(

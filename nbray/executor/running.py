@@ -62,13 +62,14 @@ class Current:
         began: an asyncio task has started to run it.
         interrupted: the KeyboardInterrupt was raised.
         overdue: the seconds that it might run, once they are over.
+        answered: it was answered before it ended, because it ran for too long.
         on_cancel: called under the owner's lock, where cancelling is not a KeyboardInterrupt of the main thread.
         started: when, as ``time.time()`` tells it. awaits: what its user code waits for, if it does.
     """
 
     __slots__ = (
         "connection", "sequence", "number", "owner", "name", "title", "origin", "canceled", "recursive", "interrupted", "began",
-        "on_cancel", "overdue", "started", "awaits",
+        "on_cancel", "overdue", "answered", "started", "awaits",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, call: Any, owner: bytes, name: str) -> None:
@@ -85,6 +86,7 @@ class Current:
         self.interrupted = False
         self.began = False
         self.overdue: float | None = None
+        self.answered = False
         self.on_cancel: Callable[[], object] | None = None
         self.started = 0.0
         self.awaits: Sequence[Entry] | None = None
