@@ -130,7 +130,10 @@ async def _start(hosts: list[Host]) -> Any:
             name="nbray-ssh",
         )
         try:
-            return await asyncio.wait_for(cluster, START)
+            await asyncio.wait_for(cluster, START)
+            # A worker says where it is before the scheduler knows it.
+            await cluster.wait_for_workers(len(hosts), timeout=START)
+            return cluster
         except BaseException as error:
             with contextlib.suppress(Exception):
                 await _close(cluster)
