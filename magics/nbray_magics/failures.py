@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from typing import Any
 
 from nbray.exceptions import RayError, RayTaskError
@@ -38,19 +36,17 @@ def syntax_error(shell: Any, error: SyntaxError) -> CellFailed:
     return made
 
 
-def pool_error(shell: Any, error: RayError) -> RayError:
+def pool_error(error: RayError) -> RayError:
     """The same error; IPython will show what it says and, if the cell let it through, the cell's lines; no frames of ours."""
-    notes = [in_cells(note, shell.compile.format_code_name) for note in getattr(error, "__notes__", ())]
-    lines = [f"{type(error).__name__}: {error}", *(note for note in notes if "Traceback" in note)]
+    notes = [note for note in getattr(error, "__notes__", ()) if "Traceback" in note]
+    lines = [f"{type(error).__name__}: {error}", *notes]
     error.__dict__["_render_traceback_"] = lambda: lines
     return error
 
 
-def remote_error(shell: Any, error: RayTaskError, note: str = "") -> RayTaskError:
-    """The same error; IPython will show the remote traceback alone, with cells called as it calls them."""
-    lines = [in_cells(error.traceback_str, shell.compile.format_code_name).rstrip()]
-    if note:
-        lines.append(note)
+def remote_error(error: RayTaskError, note: str = "") -> RayTaskError:
+    """The same error; IPython will show the remote traceback alone."""
+    lines = [error.traceback_str.rstrip(), *filter(None, (note,))]
     error.__dict__["_render_traceback_"] = lambda: lines
     return error
 
@@ -65,20 +61,3 @@ def local_error(shell: Any, error: Exception, filename: str) -> Exception:
     lines = list(shell.InteractiveTB.structured_traceback(type(error), error, frames))
     error.__dict__["_render_traceback_"] = lambda: lines
     return error
-
-
-_FRAME = re.compile(r'File "([^"\n]+)", line (\d+)')
-
-
-def in_cells(traceback: str, name_of: Callable[[str], tuple[str, str] | None]) -> str:
-    """``File "/tmp/ipykernel_7/12.py", line 3`` as ``Cell In[4], line 3``.
-
-    Args:
-        name_of: from a file's name to the two words, or None if it is no cell.
-    """
-
-    def renamed(match: re.Match[str]) -> str:
-        words = name_of(match[1])
-        return match[0] if words is None else f"{' '.join(words)}, line {match[2]}"
-
-    return _FRAME.sub(renamed, traceback)

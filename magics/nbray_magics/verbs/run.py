@@ -107,10 +107,10 @@ def _results(notebook: Notebook, refs: list[Any], left_out: dict[str, str], *, i
         raise CellInterrupted(f"the cell was cancelled; {goes_on}") from None
     except RayTaskError as error:
         _cancel(refs)
-        raise remote_error(notebook.shell, error, _note(error, left_out)) from None
+        raise remote_error(error, _note(error, left_out)) from None
     except RayError as error:
         _cancel(refs)
-        raise pool_error(notebook.shell, error) from None
+        raise pool_error(error) from None
 
 
 def _note(error: RayTaskError, left_out: dict[str, str]) -> str:
