@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from nbray import _runtime
 from nbray.core.ids import Address, call_of, object_id
@@ -14,6 +16,11 @@ from nbray.wire.pickling import note_ref
 if TYPE_CHECKING:  # 40 ms that most programs never need
     import asyncio
     import concurrent.futures
+
+_MAIN = threading.main_thread().ident
+#: Seconds between two looks of a loop that waits, and how much is awaited on loops of the main thread.
+_LOOK = 0.1
+_awaited: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -131,18 +138,32 @@ def arrival(runtime: _runtime.Runtime, entry: Entry) -> asyncio.Future[None]:
 
     loop = asyncio.get_running_loop()
     arrived: asyncio.Future[None] = loop.create_future()
+    if threading.get_ident() == _MAIN:
+        waiting = _awaited.get(loop, 0)
+        _awaited[loop] = waiting + 1
+        if not waiting:
+            loop.call_later(_LOOK, _look, loop)
     runtime.on_ready(entry, lambda: _tell(loop, arrived))
     return arrived
 
 
+def _look(loop: asyncio.AbstractEventLoop) -> None:
+    """A kernel's Ctrl-C in an ``await`` is a callback that its loop gets inside the signal handler. A loop that sleeps until a
+    socket or a timer has something does not find it, so while anything is awaited on the main thread its loop looks around."""
+    if _awaited.get(loop):
+        loop.call_later(_LOOK, _look, loop)
+
+
 def _tell(loop: asyncio.AbstractEventLoop, arrived: asyncio.Future[None]) -> None:
     try:
-        loop.call_soon_threadsafe(_arrive, arrived)
+        loop.call_soon_threadsafe(_arrive, loop, arrived)
     except RuntimeError:
         pass  # the loop was closed meanwhile, with whoever waited
 
 
-def _arrive(arrived: asyncio.Future[None]) -> None:
+def _arrive(loop: asyncio.AbstractEventLoop, arrived: asyncio.Future[None]) -> None:
+    if loop in _awaited:
+        _awaited[loop] -= 1
     if not arrived.done():
         arrived.set_result(None)
 
