@@ -27,6 +27,7 @@ from nbray.exceptions import ActorAlreadyExistsError, RaySystemError
 from nbray.machine import MemoryFigures, cpu_count
 from nbray.owner.actors import NameTaken
 from nbray.owner.owner import Owner, stop_if_daemon
+from nbray.owner.reloads import Reloaded
 from nbray.store.directory import make_store, remove_store
 
 if TYPE_CHECKING:
@@ -380,6 +381,8 @@ def _start(
         owner.feed.append((events.PROCESS, time.time(), process, "up", "driver", os.getpid(), node, ""))
         owner.feed.on_watch = owner.watch
         _in_a_kernel()
+        if "IPython" in sys.modules:
+            owner.reloads = Reloaded().look
         if not log_to_driver:
             owner.console.output = None
         elif _sink is not None:

@@ -77,7 +77,7 @@ def call(sequence: int, function: Any, *args: Any) -> tuple[Any, ...]:
 
 def function(number: int, callable_: Any) -> tuple[Any, ...]:
     """A FUNCTION message."""
-    return (m.FUNCTION, number, cloudpickle.dumps(callable_), callable_.__name__)
+    return (m.FUNCTION, number, cloudpickle.dumps(callable_), callable_.__name__, ())
 
 
 class Rig:

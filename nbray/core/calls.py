@@ -19,16 +19,18 @@ class Function:
     Attributes:
         number: names it on this owner's connections.
         blob: the pickle, sent once a connection.
+        reloads: modules that have to be as new as here before it is unpickled (``owner/reloads.py``).
         mean, worst: of the durations that executors reported, in us; exponentially weighted, ``worst`` decays.
     """
 
-    __slots__ = ("number", "name", "blob", "runs", "mean", "worst", "refs")
+    __slots__ = ("number", "name", "blob", "runs", "mean", "worst", "refs", "reloads")
 
     def __init__(self, number: int, name: str, blob: WireValue, refs: Any = ()) -> None:
         self.number = number
         self.name = name
         self.blob = blob
         self.refs = refs
+        self.reloads: tuple[tuple[str, str], ...] = ()
         self.runs = 0
         self.mean = 0.0
         self.worst = 0.0

@@ -14,7 +14,8 @@ WireValue: TypeAlias = "bytes | tuple[Any, ...]"
 
 # --- peer channel: owner <-> executor, owner <-> owner -----------------------------------------------------------
 ATTACH = 1        # lease id, job, namespace: what comes on this connection is for that lease
-FUNCTION = 2      # function number, value that holds the pickled function, name: kept for this connection
+FUNCTION = 2      # function number, value that holds the pickled function, name, reloads: kept for this connection;
+                  # reloads: ((module, stamp), ...), see owner/reloads.py
 CALLS = 3         # [call, ...]; call = (sequence, function number or method name, payload, slots, returns, extra, origin);
                   # payload: value of (args, kwargs); slots: ((position or name, value), ...), arguments that were refs;
                   # returns: how many values, or STREAMING; extra: None, or a dict of what only few calls have;

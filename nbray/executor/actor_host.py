@@ -33,7 +33,7 @@ def become(executor: Executor, creation: bytes) -> None:
     owner.lead.ensure_background()
     keep: list[Any] = []
     caller = Caller()
-    caller.functions[0] = (blob,)
+    caller.functions[0] = (blob, more["reloads"])
     failed = None
     try:
         cls = executor.runner.find(caller, 0)

@@ -88,6 +88,7 @@ class Executor:
         owner = self.owner
         self.runner = Runner(owner)
         self.upstream = Upstream(self, boot.log_path)
+        owner.reloads = lambda: self.runner.reloading.known
         follow(running_call)
         owner.on_block, owner.on_unblock = self._blocked, self._unblocked
         owner.on_flush = self.upstream.share_events
@@ -182,8 +183,8 @@ class Executor:
         self.upstream.callers.append(connection)
 
     def _function(self, connection: Connection, message: Message) -> None:
-        _, number, blob, name = message
-        connection.context.functions[number] = (blob,)
+        _, number, blob, name, reloads = message
+        connection.context.functions[number] = (blob, reloads)
         connection.context.names[number] = name
 
     def _calls(self, connection: Connection, message: Message) -> None:

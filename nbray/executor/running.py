@@ -22,6 +22,7 @@ from nbray.exceptions import ObjectLostError, TaskCancelledError, TaskTimeoutErr
 from nbray.executor.actor_methods import ACTOR_METHODS
 from nbray.executor.generators import Generators
 from nbray.owner.owner import Owner
+from nbray.owner.reloads import Reloading
 from nbray.owner.values import pickled
 from nbray.wire.errors import dump_error
 
@@ -120,6 +121,7 @@ class Runner:
         self.owner = owner
         self.instance: Any = None
         self.generators = Generators(self)
+        self.reloading = Reloading()
 
     def find(self, caller: Caller, number: Any) -> Any:
         """The function or bound method that a call names."""
@@ -132,6 +134,8 @@ class Runner:
                 return partial(ACTOR_METHODS[number], self.instance)
         function = caller.functions[number]
         if type(function) is tuple:
+            if function[1]:
+                self.reloading.apply(function[1])
             with self.owner.lock:
                 value, guard = self.owner.import_value(function[0], own=False)
             function = self.owner.values.load(value)

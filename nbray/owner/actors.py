@@ -183,7 +183,7 @@ class Actors:
                 options.max_concurrency,
                 owner.job,
                 owner.namespace,
-                {**_more(options), "handle": handle, "origin": call.origin},
+                {**_more(options), "handle": handle, "origin": call.origin, "reloads": function.reloads},
             )
         )
         directory = {

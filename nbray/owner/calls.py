@@ -58,7 +58,9 @@ class Calls:
             raise SerializationError(explain_unpicklable(callable_, error)) from None
         sequence, oid = self.owner.new_id()
         value, guard = self.owner.values.keep(Dumped(blob, (), refs), oid, "function")
-        return Function(next(self._functions), name, value, guard)
+        made = Function(next(self._functions), name, value, guard)
+        made.reloads = self.owner.reloads()
+        return made
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """``(payload, slots, refs, guard)``: refs among the arguments become slots, the rest is pickled."""
@@ -177,7 +179,7 @@ class Calls:
                     blob = function.blob
                     if function.refs is not None and function.refs.contained:
                         blob = with_refs(blob, owner.export(function.refs.contained, receiver))
-                    peer.send((m.FUNCTION, number, blob, function.name))
+                    peer.send((m.FUNCTION, number, blob, function.name, function.reloads))
             payload = call.payload
             if call.refs:
                 payload = with_refs(payload, owner.export(call.refs, receiver))

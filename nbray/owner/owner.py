@@ -53,6 +53,7 @@ from nbray.owner.inheritance import Inheritance
 from nbray.owner.lineage import Lineages
 from nbray.owner.origin import cause
 from nbray.owner.peers import Peers
+from nbray.owner.reloads import Stamps
 from nbray.owner.replicas import Replicas
 from nbray.owner.streams import Streams
 from nbray.owner.tasks import Tasks
@@ -141,6 +142,8 @@ class Owner:
         self.current_name: Callable[[], str] = lambda: ""
         #: What this process does, if it runs calls. Called under the lock.
         self.activity: Callable[[], Activity | None] = lambda: None
+        #: Modules that were edited and loaded again; see ``reloads.py``.
+        self.reloads: Callable[[], Stamps] = tuple
         self.current_lease: Callable[[], int | None] = lambda: None
         #: Called when the user code of a task or actor waits for longer than a moment: for which entries, until when.
         self.on_block: Callable[[Sequence[Entry], float | None], None] | None = None
