@@ -13,7 +13,7 @@ import nbray
 
 def work(x):
     total = 0
-    for k in range(150):
+    for k in range(600):
         total += (x * k) % 7
     return total
 
@@ -29,7 +29,7 @@ def gate():
         time.sleep(0.02)
 """
 SWEEP = """%%nbray sweep --over "chunk=1,10,100,1000,20000" --workers 1,2 -r 3 --serial "[work(x) for x in numbers]"
-if chunk == 1000 and workers == 2:
+if chunk == 100 and workers == 2:
     gate()
 parts = [part.remote(numbers[i:i + chunk]) for i in range(0, len(numbers), chunk)]
 found = nbray.get(parts)"""
@@ -43,8 +43,8 @@ def test_a_sweep_is_drawn_while_it_runs_and_stays_in_the_saved_notebook(opened, 
         notebook.run(number)
     view = page.locator('.nbray-bench[data-cases="10"][data-kind="sweep"]')
     page.locator('.nbray-bench[data-status="running"]').wait_for()
-    view.get_by_text("chunk=1000 with 2 workers, round 1 of 3").wait_for()
-    assert view.locator(".nbray-point").count() == 8
+    view.get_by_text("warming up 2 workers, round 1 of 3").wait_for()
+    assert view.locator(".nbray-point").count() == 5
     notebook.shoot("sweep-running", view)
     (lab.notebooks / "sweep.gate").touch()
     notebook.ended(2)
@@ -83,7 +83,7 @@ def test_a_sweep_is_drawn_while_it_runs_and_stays_in_the_saved_notebook(opened, 
         page.set_viewport_size({"width": width + 150, "height": 1100})
         for theme in ("JupyterLab Dark", "JupyterLab Light"):
             notebook.theme(theme)
-            page.locator(f'body[data-jp-theme-name="{theme}"]').wait_for()
+            page.locator(f'body[data-jp-theme-name="{theme}"]').wait_for(state="attached")
             page.wait_for_function("!document.querySelector('#jupyterlab-splash')")
             notebook.shoot(f"sweep-{width}-{theme.split()[1].lower()}", view)
         assert view.evaluate("node => node.scrollWidth <= node.clientWidth + 1")

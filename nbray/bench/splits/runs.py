@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import nbray
 from nbray.bench.splits.account import Tasks
@@ -27,7 +29,8 @@ def run_once(code: Callable[[], object], cpus: float, waiting: Callable[[int], N
     cursor = feed.end
     began, clock = time.time(), time.perf_counter()
     tasks = Tasks(began)
-    code()
+    with _no_bars():
+        code()
     returned = time.perf_counter() - clock
     ended = began + returned
     cursor = _listen(tasks, feed, cursor)
@@ -43,6 +46,20 @@ def run_once(code: Callable[[], object], cpus: float, waiting: Callable[[int], N
     # The driver learns of the last result a moment before the code goes on with it.
     ended = max(ended, tasks.last)
     return Run(ended - began, returned, tasks.account(began, ended, cpus))
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Bars of ``get`` and ``wait`` would be one a run, and take time from it; who measures shows its own progress."""
+    before = os.environ.get("NBRAY_PROGRESS")
+    os.environ["NBRAY_PROGRESS"] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["NBRAY_PROGRESS"]
+        else:
+            os.environ["NBRAY_PROGRESS"] = before
 
 
 def _listen(tasks: Tasks, feed: Feed, cursor: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 import nbray
@@ -101,6 +103,18 @@ def test_tasks_that_the_code_does_not_wait_for_are_waited_for(pool):
     assert found.account.tasks == 50
     ready, _ = nbray.wait(kept, num_returns=50, timeout=0)
     assert len(ready) == 50
+
+
+def test_what_is_measured_shows_no_bars_of_its_own_and_the_wish_of_the_user_stays(pool, monkeypatch):
+    seen = []
+    for wish in ("1", None):
+        if wish is None:
+            monkeypatch.delenv("NBRAY_PROGRESS")
+        else:
+            monkeypatch.setenv("NBRAY_PROGRESS", wish)
+        timing(lambda: seen.append(os.environ["NBRAY_PROGRESS"]), rounds=1)
+        assert os.environ.get("NBRAY_PROGRESS") == wish
+    assert seen == ["0", "0"]
 
 
 def test_the_codes_own_errors_come_out(pool):

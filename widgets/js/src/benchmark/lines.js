@@ -46,7 +46,8 @@ export class Lines {
     const { about, series } = state;
     const rows = Object.entries(state.rows);
     const of = ([, row]) => MEASURES[measure].of(row, about.serial);
-    const drawing = svg("svg", { class: "nbray-chart", width, height, role: "group", "aria-label": `${measure} over ${about.x.name}` });
+    // Scaled by the page, should the width have been that of a moment (while a theme is exchanged, say).
+    const drawing = svg("svg", { class: "nbray-chart", viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": `${measure} over ${about.x.name}` });
     const focused = this.node.contains(document.activeElement) ? document.activeElement.dataset.row : undefined;
     const ends = rows.flatMap((row) => of(row).slice(1, 3));
     const ideals = Object.values(series).map(MEASURES[measure].ideal).filter(Boolean);
