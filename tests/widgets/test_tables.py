@@ -293,6 +293,16 @@ def test_tasks_wait_run_and_end_by_the_second():
     assert reducer.unfinished == 0
 
 
+def test_calls_that_queue_at_an_actor_do_not_run():
+    reducer = ClusterReducer()
+    calls = [call(n) for n in range(5)] + [call(5, owner=LANE), call(6, key=oid(901))]
+    sent = [dispatched(n) for n in range(4)] + [dispatched(5, owner=LANE), dispatched(6)]
+    tasks = of(reducer, *calls, *sent)["tasks"]
+    assert (tasks["running"], tasks["waiting"]) == (2, 5)
+    tasks = of(reducer, process_down(LANE), finished(6), *(finished(n) for n in range(4)))["tasks"]
+    assert (tasks["running"], tasks["waiting"]) == (0, 1)
+
+
 def test_actors_are_counted_by_their_state():
     state = of(ClusterReducer(), actor(oid(1), "A"), actor(oid(2), "A"), actor(oid(2), "A", "dead"))
     assert state["actors"] == {"alive": 1, "pending": 0, "restarting": 0, "dead": 1}

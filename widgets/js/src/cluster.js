@@ -153,7 +153,7 @@ class Cluster extends View {
     this.tiles.tasks.draw(over ? short(tasks.done ?? 0) : short(rate), over ? "done" : "per second", [
       ["running", tasks.running && !over ? `▸ ${short(tasks.running)} running` : "", "nbray-busy"],
       ["waiting", tasks.waiting && !over ? `○ ${short(tasks.waiting)} waiting` : "", "nbray-quiet"],
-      ["done", tasks.done ? `✓ ${short(tasks.done)} done` : "", "nbray-good"],
+      ["done", tasks.done && !over ? `✓ ${short(tasks.done)} done` : "", "nbray-good"],
       ["failed", tasks.failed ? `✕ ${short(tasks.failed)} failed` : "", "nbray-bad"],
       ["cancelled", tasks.cancelled ? `⊘ ${short(tasks.cancelled)} cancelled` : "", "nbray-odd"],
       ["retried", tasks.retried ? `↻ ${short(tasks.retried)} retried` : "", "nbray-odd"],

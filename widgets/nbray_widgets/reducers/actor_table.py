@@ -190,7 +190,8 @@ class ActorReducer:
     def _row(self, actor: Actor) -> dict[str, Any]:
         if actor.changed or actor.seen != self._processes.version:
             actor.changed, actor.seen = False, self._processes.version
-            process = self._processes[actor.process]
+            # One that is not there has no process; of the dead it is known which they had.
+            process = self._processes[actor.process if actor.state in ("alive", "dead") else ""]
             method, since = next(iter(actor.running.values()), ("", 0.0))
             actor.row = {
                 "number": actor.number,

@@ -44,13 +44,14 @@ class Node:
 
 
 class Owner:
-    """What one submitting process has under way: sequence numbers."""
+    """What one submitting process has under way: sequence numbers; and which of them are calls of which actor."""
 
-    __slots__ = ("running", "unfinished")
+    __slots__ = ("calls", "running", "unfinished")
 
     def __init__(self) -> None:
         self.unfinished: set[int] = set()
         self.running: set[int] = set()
+        self.calls: dict[int, Any] = {}
 
 
 class ClusterReducer:
@@ -61,6 +62,8 @@ class ClusterReducer:
         self._down: dict[str, None] = {}
         self._owners: dict[Any, Owner] = {}
         self._actors: dict[str, str] = {}
+        #: Calls that were sent to an actor and have not ended: they queue there, and it runs one of them.
+        self._sent: dict[Any, int] = {}
         self._dead = 0
         self._processes = Processes()
         self._ends = {"done": 0, "failed": 0, "cancelled": 0, "retried": 0}
@@ -91,15 +94,24 @@ class ClusterReducer:
             sequence = raw[3]
             if kind == TASK_SUBMITTED:
                 owner.unfinished.add(sequence)
+                if raw[5] == "actor_method":
+                    owner.calls[sequence] = raw[6]
             elif kind == TASK_DISPATCHED:
-                if sequence in owner.unfinished:
+                if sequence in owner.unfinished and sequence not in owner.running:
                     owner.running.add(sequence)
+                    if sequence in owner.calls:
+                        actor = owner.calls[sequence]
+                        self._sent[actor] = self._sent.get(actor, 0) + 1
             else:
-                owner.running.discard(sequence)
+                if sequence in owner.running:
+                    owner.running.remove(sequence)
+                    if sequence in owner.calls:
+                        self._answered(owner.calls[sequence])
                 state = raw[4]
                 ends[state] = ends.get(state, 0) + 1
                 if state != "retried":
                     owner.unfinished.discard(sequence)
+                    owner.calls.pop(sequence, None)
                     second = int(raw[1])
                     bucket = history.get(second)
                     if bucket is None:
@@ -111,8 +123,14 @@ class ClusterReducer:
         self.skipped += events
         self._owners.clear()
         self._actors.clear()
+        self._sent.clear()
         for node in self._nodes.values():
             node.up = False
+
+    def _answered(self, actor: Any) -> None:
+        self._sent[actor] -= 1
+        if not self._sent[actor]:
+            del self._sent[actor]
 
     def _second(self, second: int) -> list[Any]:
         history = self._history
@@ -142,7 +160,9 @@ class ClusterReducer:
         elif kind == PROCESS:
             self._processes.apply(raw)
             if raw[3] == "down" and raw[7] != GIVEN_BACK:
-                self._owners.pop(raw[2], None)
+                owner = self._owners.pop(raw[2], Owner())
+                for sequence in owner.running & owner.calls.keys():
+                    self._answered(owner.calls[sequence])
 
     def _of(self, key: str) -> Node:
         node = self._nodes.get(key)
@@ -197,7 +217,8 @@ class ClusterReducer:
 
     def snapshot(self) -> State:
         """The whole picture as JSON-able values; see ``reducers.delta``."""
-        running = sum(len(owner.running) for owner in self._owners.values())
+        sent = sum(len(owner.running) for owner in self._owners.values())
+        running = sent - sum(self._sent.values()) + len(self._sent)
         actors = dict.fromkeys(ACTOR_STATES, 0)
         for state in self._actors.values():
             actors[state] += 1

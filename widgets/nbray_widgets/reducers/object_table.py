@@ -51,6 +51,7 @@ class ObjectReducer:
         self._floor = 0
         self._sizes = {"memory": 0, "disk": 0, "lost": 0}
         self._processes = Processes()
+        self._nodes: set[str] = set()
         self._last = 0.0
         self.skipped = 0
 
@@ -68,6 +69,7 @@ class ObjectReducer:
                     found.holders = tuple(map(hexed, raw[3]))
                     found.changed = True
             elif kind == NODE:
+                self._nodes.add(hexed(raw[2]))
                 if raw[3] == "down":
                     self._node_gone(hexed(raw[2]))
             else:
@@ -193,7 +195,11 @@ class ObjectReducer:
         return found.row
 
     def _node(self, node: str) -> str:
-        """Ids are long; a driver that is attached to a cluster has a store of its own."""
+        """Ids are long; a driver that is attached to a cluster is no node of it, and has a store of its own."""
+        if node not in self._nodes and any(
+            process.node == node for process in self._processes.up() if process.role == "driver"
+        ):
+            return "driver"
         return node[:8]
 
 

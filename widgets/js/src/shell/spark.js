@@ -1,7 +1,8 @@
 // A small curve of the last two minutes. Hovering tells the figures of a moment.
 import { html, say, set, svg } from "./dom.js";
 
-const WIDTH = 120;
+const LEAST = 30;
+const MOST = 120;
 const HEIGHT = 34;
 
 export class Spark {
@@ -13,7 +14,7 @@ export class Spark {
     this.rule = svg("line", { class: "nbray-spark-rule", y1: 0, y2: HEIGHT });
     this.picture = svg(
       "svg",
-      { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+      { preserveAspectRatio: "none", "aria-hidden": "true" },
       this.area,
       ...this.lines,
       this.rule,
@@ -22,14 +23,16 @@ export class Spark {
     this.node = html("div", { class: "nbray-spark", role: "img", "aria-label": label }, this.picture, this.word);
     this.node.addEventListener("pointermove", (event) => {
       const { left, width } = this.node.getBoundingClientRect();
-      this.point(Math.round(((event.clientX - left) / width) * (WIDTH - 1)));
+      this.point(Math.round(((event.clientX - left) / width) * (this.width - 1)));
     });
     this.node.addEventListener("pointerleave", () => this.point(null));
   }
 
-  /** `series`: for each line `WIDTH` values, oldest first, null where nothing is known; `most`: the upper end, if fixed. */
+  /** `series`: for each line as many values, oldest first, null where nothing is known; `most`: the upper end, if fixed. */
   draw(series, most) {
     this.series = series;
+    this.width = series[0].length;
+    set(this.picture, "viewBox", `0 0 ${this.width - 1} ${HEIGHT}`);
     const top = Math.max(most ?? 0, ...series.flat().filter((value) => value !== null)) || 1;
     series.forEach((values, i) => {
       const path = curve(values, top);
@@ -46,7 +49,7 @@ export class Spark {
     if (!known) return say(this.word, "");
     set(this.rule, "x1", at);
     set(this.rule, "x2", at);
-    say(this.word, this.tell(this.series.map((values) => values[at] ?? null), WIDTH - 1 - at));
+    say(this.word, this.tell(this.series.map((values) => values[at] ?? null), this.width - 1 - at));
   }
 }
 
@@ -64,13 +67,14 @@ function curve(values, top) {
   return { line, area };
 }
 
-/** The last `WIDTH` seconds of `history`, column by column; a level that was not sampled is the last one that was. */
+/** The last seconds of `history`, half a minute to two, column by column; a level that was not sampled is the last one that was. */
 export function columns(history, end, kinds) {
   const last = kinds.map(() => null);
   const seconds = Object.keys(history).map(Number);
   const first = Math.min(...seconds, end + 1);
+  const width = Math.min(Math.max(end - first + 1, LEAST), MOST);
   const series = kinds.map(() => []);
-  for (let second = end - WIDTH + 1; second <= end; second += 1) {
+  for (let second = end - width + 1; second <= end; second += 1) {
     const bucket = history[second];
     kinds.forEach(({ at, level }, i) => {
       const value = bucket?.[at] ?? null;

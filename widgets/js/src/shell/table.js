@@ -73,6 +73,18 @@ export class Table {
       if (changed || row.now !== now) this.fill(row, changed, now);
     }
     if (moved) this.order();
+    this.thin();
+  }
+
+  /** A column in which nothing stands takes no room. */
+  thin() {
+    this.columns.forEach((column, i) => {
+      const rows = [...this.rows.values()];
+      const hidden = rows.length > 0 && rows.every((row) => !row.cells[i].textContent);
+      if (this.heads[i].hidden === hidden && rows.every((row) => row.cells[i].hidden === hidden)) return;
+      this.heads[i].hidden = hidden;
+      for (const row of rows) row.cells[i].hidden = hidden;
+    });
   }
 
   make(key) {
