@@ -124,6 +124,7 @@ def test_an_object_says_what_made_it_where_it_lies_and_who_has_it():
     reducer = ObjectReducer()
     state = of(
         reducer,
+        node(),
         process_up(DRIVER, "driver", 1),
         process_up(LANE, "actor", 77),
         actor(oid(900), "Board"),
@@ -144,6 +145,12 @@ def test_an_object_says_what_made_it_where_it_lies_and_who_has_it():
     assert state["totals"] == {"memory": 5 << 20, "disk": 3 << 20, "lost": 0, "count": 2}
     state = of(reducer, gone(oid(1)), gone(oid(2)))
     assert state["objects"] == {} and state["totals"] == {"memory": 0, "disk": 0, "lost": 0, "count": 0}
+
+
+def test_the_store_of_a_driver_outside_of_the_cluster_is_called_by_its_name():
+    reducer = ObjectReducer()
+    of(reducer, node(b"node-id2"), process_up(DRIVER, "driver"), stored(oid(1)))
+    assert only_row(reducer.snapshot(), "objects")["nodes"] == ["driver"]
 
 
 def test_what_was_on_a_node_that_died_is_lost_or_lives_in_its_copy_and_may_be_made_again():

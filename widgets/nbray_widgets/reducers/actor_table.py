@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from heapq import nsmallest
 from typing import Any
 
-from nbray.events import ACTOR, PROCESS, TASK_DISPATCHED, TASK_FINISHED, TASK_SUBMITTED, RawEvent
+from nbray.events import ACTOR, PROCESS, TASK_FINISHED, TASK_SUBMITTED, RawEvent
 from nbray_widgets.reducers.delta import State
 from nbray_widgets.reducers.processes import GIVEN_BACK, Processes, hexed
 from nbray_widgets.text import LONGEST_ERROR, plain
@@ -18,12 +18,31 @@ from nbray_widgets.text import LONGEST_ERROR, plain
 STATES = ("alive", "pending", "restarting", "dead")
 MOST_ROWS = 500
 MOST_DEAD = 1_000
+MOST_NAMES = 10_000
+
+
+class Call:
+    """A call that has not ended. ``sent``: when; ``turn``: how many were sent to its actor before it."""
+
+    __slots__ = ("actor", "method", "sent", "turn")
+
+    def __init__(self, actor: Actor, method: str) -> None:
+        self.actor = actor
+        self.method = method
+        self.sent = 0.0
+        self.turn = -1
 
 
 class Actor:
+    """Attributes:
+    running: calls that were sent and have not ended, the oldest first, by their identity.
+    turns: how many were sent; turn: how many ended in the order in which they were sent. mixed: others have overtaken some, so
+    several run at once. ended: when the last one did.
+    """
+
     __slots__ = (
-        "changed", "class_name", "died", "done", "epoch", "failed", "key", "name", "number", "process", "queue", "reason", "row",
-        "running", "seen", "state", "time",
+        "changed", "class_name", "died", "done", "ended", "epoch", "failed", "key", "mixed", "name", "number", "process", "queue",
+        "reason", "row", "running", "seen", "state", "time", "turn", "turns",
     )  # fmt: skip
 
     def __init__(self, key: str, number: int, time: float) -> None:
@@ -32,10 +51,10 @@ class Actor:
         self.time = time
         self.class_name = self.name = self.process = self.reason = ""
         self.state = "pending"
-        self.epoch = self.queue = self.done = self.failed = 0
-        self.died = 0.0
-        #: Calls that were sent and have not ended, the oldest first: (owner, sequence) to name and when.
-        self.running: dict[tuple[Any, int], tuple[str, float]] = {}
+        self.epoch = self.queue = self.done = self.failed = self.turn = self.turns = 0
+        self.died = self.ended = 0.0
+        self.mixed = False
+        self.running: dict[int, Call] = {}
         self.row: dict[str, Any] = {}
         self.changed = True
         self.seen = -1
@@ -47,7 +66,8 @@ class ActorReducer:
     def __init__(self) -> None:
         self._actors: dict[str, Actor] = {}
         self._dead: dict[str, None] = {}
-        self._calls: dict[Any, dict[int, tuple[Actor, str]]] = {}
+        self._calls: dict[Any, dict[int, Call]] = {}
+        self._methods: dict[str, tuple[str, str]] = {}
         self._processes = Processes()
         self._count = 0
         self._totals = dict.fromkeys(STATES, 0)
@@ -65,17 +85,21 @@ class ActorReducer:
             if kind == TASK_SUBMITTED:
                 if raw[5] == "actor_method":
                     self._called(raw)
-            elif kind == TASK_DISPATCHED:
+            elif kind <= TASK_FINISHED:
                 of = calls.get(raw[2])
-                if of is not None and raw[3] in of:
-                    actor, name = of[raw[3]]
-                    actor.running.pop((raw[2], raw[3]), None)  # sent again
-                    actor.running[raw[2], raw[3]] = (name, raw[1])
+                if of is None:
+                    continue
+                call = of.get(raw[3])
+                if call is None:
+                    continue
+                if kind == TASK_FINISHED:
+                    self._ended(raw, of, call)
+                else:
+                    actor = call.actor
+                    call.sent, call.turn = raw[1], actor.turns
+                    actor.turns += 1
+                    actor.running[id(call)] = call
                     actor.changed = True
-            elif kind == TASK_FINISHED:
-                of = calls.get(raw[2])
-                if of is not None and raw[3] in of:
-                    self._ended(raw, of)
             elif kind == ACTOR:
                 self._processes.apply(raw)
                 self._actor(raw)
@@ -98,8 +122,7 @@ class ActorReducer:
             del self._actors[actor.key]  # what stands is told next
 
     def _of(self, key: bytes | str, time: float) -> Actor:
-        name = hexed(key)
-        actor = self._actors.get(name)
+        actor = self._actors.get(name := hexed(key))
         if actor is None:
             actor = self._actors[name] = Actor(name, self._count, time)
             self._count += 1
@@ -107,33 +130,50 @@ class ActorReducer:
         return actor
 
     def _called(self, raw: RawEvent) -> None:
-        _, time, owner, sequence, name, _, key, *_ = raw
-        actor = self._of(key, time)
-        class_name, _, method = name.rpartition(".")
-        actor.class_name = actor.class_name or plain(class_name)
+        _, time, owner, sequence, name, _, key, _, _, _ = raw
+        actor = self._actors.get(hexed(key))
+        if actor is None:
+            actor = self._of(key, time)
+        names = self._methods.get(name)
+        if names is None:
+            names = self._named(name)
+        if not actor.class_name:
+            actor.class_name = names[0]
         actor.queue += 1
+        actor.changed = True
         self._queued += 1
-        actor.changed = True
-        self._calls.setdefault(owner, {})[sequence] = (actor, plain(method))
+        of = self._calls.get(owner)
+        if of is None:
+            of = self._calls[owner] = {}
+        of[sequence] = Call(actor, names[1])
 
-    def _ended(self, raw: RawEvent, of: dict[int, tuple[Actor, str]]) -> None:
-        _, time, owner, sequence, state, *_ = raw
-        actor, _ = of[sequence]
-        actor.running.pop((owner, sequence), None)
+    def _named(self, name: str) -> tuple[str, str]:
+        """Class and method."""
+        if len(self._methods) >= MOST_NAMES:
+            self._methods.clear()
+        class_name, _, method = name.rpartition(".")
+        found = self._methods[name] = (plain(class_name), plain(method))
+        return found
+
+    def _ended(self, raw: RawEvent, of: dict[int, Call], call: Call) -> None:
+        actor = call.actor
         actor.changed = True
-        self._last = max(self._last, time)
+        if actor.running.pop(id(call), None) is not None:
+            if call.turn == actor.turn:
+                actor.turn += 1
+            else:
+                actor.mixed = True
+        actor.ended = raw[1]
+        state = raw[4]
         if state == "retried":
             return
-        del of[sequence]
+        del of[raw[3]]
         actor.queue -= 1
         self._queued -= 1
         if state == "done":
             actor.done += 1
         elif state == "failed":
             actor.failed += 1
-        if actor.running:  # those behind it were sent long ago, and one of them begins now
-            first = next(iter(actor.running))
-            actor.running[first] = (actor.running[first][0], max(actor.running[first][1], time))
 
     def _actor(self, raw: RawEvent) -> None:
         _, time, key, class_name, name, state, epoch, process, reason = raw
@@ -156,10 +196,11 @@ class ActorReducer:
                 del self._dead[oldest], self._actors[oldest]
 
     def _caller_gone(self, process: bytes | str) -> None:
-        for sequence, (actor, _) in self._calls.pop(process, {}).items():
+        for call in self._calls.pop(process, {}).values():
+            actor = call.actor
             actor.queue -= 1
             self._queued -= 1
-            actor.running.pop((process, sequence), None)
+            actor.mixed |= actor.running.pop(id(call), None) is not None
             actor.changed = True
 
     # --- output ----------------------------------------------------------------------------------------------------
@@ -183,7 +224,7 @@ class ActorReducer:
             "about": {
                 "skipped": self.skipped,
                 "hidden": len(self._actors) - len(rows),
-                "last": self._last,
+                "last": max([self._last, *(actor.ended for actor in self._actors.values())]),
             },
         }
 
@@ -192,7 +233,11 @@ class ActorReducer:
             actor.changed, actor.seen = False, self._processes.version
             # One that is not there has no process; of the dead it is known which they had.
             process = self._processes[actor.process if actor.state in ("alive", "dead") else ""]
-            method, since = next(iter(actor.running.values()), ("", 0.0))
+            method, since = "", 0.0
+            for call in actor.running.values():
+                # Those behind the first were sent long ago; one begins when the one before it has ended.
+                method, since = call.method, call.sent if actor.mixed else max(call.sent, actor.ended)
+                break
             actor.row = {
                 "number": actor.number,
                 "class": actor.class_name,
