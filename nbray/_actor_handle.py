@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 import cloudpickle
 
-from nbray import _runtime
+from nbray import _rich, _runtime
 from nbray._exported import Exported, short_name
 from nbray._generator import ObjectRefGenerator
 from nbray._options import (
@@ -296,6 +296,15 @@ class ActorHandle(Generic[C]):
 
     def __repr__(self) -> str:
         return f"Actor({self._nbray_meta.name}, {self._nbray_actor.id.hex()})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what this process knows of the actor right now, and its methods."""
+        runtime = _runtime.current_or_none()
+        state, facts = (
+            ("of a session that has ended", [""]) if runtime is None else runtime.told_of(self._nbray_actor)
+        )
+        methods = ", ".join(self._nbray_meta.methods)
+        return _rich.line(repr(self), state, [*facts, f"methods: {methods}" if methods else ""])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _handle, (self._nbray_actor, self._nbray_meta.packed)

@@ -57,11 +57,16 @@ class Context:
             facts["GPUs"] = f"{have['GPU']:g}"
         if have.get("memory"):
             facts["memory"] = f"{have['memory'] / 2**30:.1f} GiB"
+        if have.get("object_store_memory"):
+            facts["object store"] = f"{have['object_store_memory'] / 2**30:.1f} GiB"
+        if self.address_info["address"]:
+            facts["scheduler"] = self.address_info["address"]
         facts["namespace"] = self.address_info["namespace"]
         return facts
 
     def __repr__(self) -> str:
-        return f"nbray.Context({', '.join(f'{name}={value}' for name, value in self._facts().items())})"
+        told = (f"{name.replace(' ', '_')}={value}" for name, value in self._facts().items())
+        return f"nbray.Context({', '.join(told)})"
 
     def _repr_html_(self) -> str:
         """For notebooks; no script, and the notebook's own theme."""

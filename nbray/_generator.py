@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
-from nbray import _runtime
+from nbray import _rich, _runtime
 from nbray._object_ref import ObjectRef, arrival
 from nbray.core.ids import object_id
 
@@ -116,3 +116,19 @@ class ObjectRefGenerator(Generic[T_co]):
     def __repr__(self) -> str:
         stream: Any = self._stream
         return f"ObjectRefGenerator({object_id(stream.end.owner_id, stream.sequence).hex()})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: how far it is, and how many items wait to be taken."""
+        stream = self._stream
+        waiting = len(stream.items) - 1
+        state = (
+            "closed"
+            if stream.dropped
+            else "finished"
+            if stream.over
+            else "ended"
+            if stream.ended
+            else "running"
+        )
+        items = f"{stream.taken} taken, {waiting} more there" if waiting else f"{stream.taken} taken"
+        return _rich.line(repr(self), state, [f"items: {items}", "it raised" if stream.raised else ""])

@@ -7,10 +7,12 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-from nbray import _runtime
+from nbray import _rich, _runtime
+from nbray._rich import size
 from nbray.core.ids import Address, call_of, object_id
 from nbray.core.messages import INLINE, SHARED
 from nbray.core.ownership import Entry
+from nbray.wire.errors import describe_error
 from nbray.wire.pickling import note_ref
 
 if TYPE_CHECKING:  # 40 ms that most programs never need
@@ -120,9 +122,7 @@ class ObjectRef(Entry, Generic[T_co]):
 
     def _repr_html_(self) -> str:
         """For notebooks: the id and what is known of the value right now."""
-        import html
-
-        return f"<code>ObjectRef({html.escape(self.hex())})</code> <em>{html.escape(_state(self))}</em>"
+        return _rich.line(repr(self), *_told(self))
 
 
 _runtime.register(ObjectRef)
@@ -168,24 +168,31 @@ def _arrive(loop: asyncio.AbstractEventLoop, arrived: asyncio.Future[None]) -> N
         arrived.set_result(None)
 
 
-def _state(entry: Entry) -> str:
+def _told(entry: Entry) -> tuple[str, list[str]]:
+    """The state in a word, and what else is known of an object right now: why, size and place, owner, node."""
+    runtime = _runtime.current_or_none()
+    owner = runtime.owner if runtime is not None else None
+    if owner is None or (entry.owner is None and entry.owner_id != owner.process):
+        return "of a session that has ended", []
+    whose = (
+        f"owned by process {entry.owner_id.hex()[:8]}" if entry.owner is not None else "owned by this process"
+    )
     if not entry.ready:
-        return "pending"
-    if entry.failed:
-        return "failed"
+        call = owner.calls.under_way.get(call_of(entry.sequence))
+        return "pending", [f"result of {call.function.name}" if call is not None else "", whose]
     value: Any = entry.value
+    if entry.failed:
+        return "failed", [describe_error(value[1]).strip().rpartition("\n")[2], whose]
     if type(value) is bytes:
-        return f"ready, {_size(len(value))}"
+        return "ready", [size(len(value)), whose]
     if value[0] == INLINE:
-        return f"ready, {_size(len(value[1]) + sum(map(len, value[2])))}"
+        return "ready", [size(len(value[1]) + sum(map(len, value[2]))), whose]
     if value[0] == SHARED:
-        return f"ready, {_size(value[4])} in shared memory"
-    return "ready"
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.4g} {unit}"
-        count /= 1024
-    return f"{count:.4g} GiB"
+        _, _, node, name, count, *_ = value
+        here = node == owner.node
+        place = "on disk" if here and owner.values.store.on_disk(name) else "in shared memory"
+        where = f"node {node.hex()[:8]}"
+        if node in owner.dead_nodes:
+            return "lost", [size(count), f"{where} is gone", whose]
+        return "ready", [f"{size(count)} {place}", f"{where}, this one" if here else where, whose]
+    return "ready", [whose]

@@ -19,13 +19,14 @@ import msgpack
 
 from nbray import events
 from nbray.bars import session as bars
+from nbray.core.actors import LIMBO
 from nbray.core.directory import DEAD
 from nbray.core.ids import Address, new_node_id, new_process_id
 from nbray.core.messages import RESOURCE_UNIT
 from nbray.core.ownership import Entry
 from nbray.exceptions import ActorAlreadyExistsError, RaySystemError
 from nbray.machine import MemoryFigures, cpu_count
-from nbray.owner.actors import NameTaken
+from nbray.owner.actors import NameTaken, why
 from nbray.owner.owner import Owner, stop_if_daemon
 from nbray.owner.reloads import Reloaded
 from nbray.store.directory import make_store, remove_store
@@ -134,6 +135,28 @@ class Runtime:
         if self.executor is None or not self.executor.actor_id:
             raise RuntimeError("current_actor is for actors, and this is none")
         return self._found(self.executor.handle)
+
+    def told_of(self, actor: Entry) -> tuple[str, list[str]]:
+        """An actor's state in a word, and what else this process knows: its process, its calls from here, why it died."""
+        machine = self.owner.actors.machines.get(actor.id)
+        if machine is None:
+            ours = actor.owner is not None or actor.owner_id == self.owner.process
+            return (
+                "not called yet from here"
+                if ours and actor.owner is not None
+                else "dead"
+                if ours
+                else "of a session that has ended"
+            ), []
+        peer = machine.peer
+        process = (
+            f"pid {peer.pid}, node {peer.peer.node.hex()[:8]}"
+            if peer is not None and peer.peer is not None
+            else ""
+        )
+        calls = f"calls from here that wait or run: {machine.unfinished}" if machine.unfinished else ""
+        state = "restarting" if machine.state == LIMBO else machine.state
+        return state, [process, calls, why(machine.reason)]
 
     def named_actors(self) -> list[tuple[str, str]]:
         """Namespace and name of all actors that have a name and live, or will."""

@@ -258,6 +258,14 @@ def test_a_handle_lists_and_describes_its_methods():
     assert "Counter.inc" in repr(counter.inc)
 
 
+def test_the_rich_repr_of_a_handle_tells_state_process_and_methods():
+    counter = Counter.remote()
+    pid = nbray.get(counter.pid.remote())
+    shown = counter._repr_html_()
+    assert shown.startswith("<code>Actor(Counter, ") and "<em>alive</em>" in shown
+    assert f"pid {pid}, node " in shown and "inc" in shown.partition("methods: ")[2]
+
+
 def test_a_handle_goes_into_tasks_actors_closures_and_values():
     counter = Counter.remote()
 

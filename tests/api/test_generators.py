@@ -96,6 +96,15 @@ class Async:
 # --- items -------------------------------------------------------------------------------------------------------------
 
 
+def test_the_rich_repr_tells_how_far_it_is():
+    gen = count.remote(3)
+    nbray.get(gen.completed())
+    next(gen)
+    assert "<em>ended</em> · items: 1 taken, 2 more there" in gen._repr_html_()
+    list(gen)
+    assert "<em>finished</em> · items: 3 taken" in gen._repr_html_()
+
+
 def test_a_generator_function_streams_its_items():
     generator = count.remote(3)
     assert isinstance(generator, nbray.ObjectRefGenerator)

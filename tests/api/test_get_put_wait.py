@@ -254,19 +254,19 @@ def test_copies_of_a_ref_are_the_ref():
 
 def test_the_rich_repr_tells_the_live_state(pending):
     ref, gate = pending
-    assert "pending" in ref._repr_html_()
+    assert "<em>pending</em> · result of " in ref._repr_html_()
     gate.open()
     nbray.get(ref)
-    assert "ready" in ref._repr_html_()
-    assert "shared memory" in nbray.put(b"x" * 1_000_000)._repr_html_()
+    assert "<em>ready</em>" in ref._repr_html_() and "owned by this process" in ref._repr_html_()
+    assert "976.7 KiB in shared memory · node " in nbray.put(b"x" * 1_000_000)._repr_html_()
 
     @nbray.remote
     def fail():
-        raise ValueError
+        raise ValueError("<script>\x07")
 
     failed = fail.remote()
     nbray.wait([failed])
-    assert "failed" in failed._repr_html_()
+    assert "<em>failed</em> · ValueError: &lt;script&gt;\ufffd" in failed._repr_html_()
 
 
 def test_a_ref_can_be_awaited():
