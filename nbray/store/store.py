@@ -187,6 +187,10 @@ class Store:
             path_on_disk(self.directory, name)
         )
 
+    def on_disk(self, name: str) -> bool:
+        """Whether that object is on disk, because it did not fit into memory. A look at the file system, for who is curious."""
+        return os.path.exists(path_on_disk(self.directory, name))
+
     def left_by(self, processes: Collection[bytes]) -> list[str]:
         """The names of the objects, and copies of objects, that are or were owned by those processes.
 

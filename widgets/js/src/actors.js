@@ -76,7 +76,7 @@ class Actors extends View {
     const kinds = about.over
       ? [["all", any ? `${counted(Object.keys(actors).length + (about.hidden ?? 0), "actor")}, all ended` : ""]]
       : ["alive", "pending", "restarting", "dead"].map((name) => [name, totals[name] ? `${short(totals[name])} ${name}` : "", KINDS[name]]);
-    this.head.draw(picture, [...kinds, ["queue", totals.queue && !about.over ? `${short(totals.queue)} calls wait or run` : ""]]);
+    this.head.draw(picture, [...kinds, ["queue", totals.queue && !about.over ? totals.queue === 1 ? "1 call waits or runs" : `${short(totals.queue)} calls wait or run` : ""]]);
     this.empty.hidden = any;
     this.table.node.hidden = !any;
     this.field.hidden = Object.keys(actors).length < 6;

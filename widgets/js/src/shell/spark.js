@@ -1,7 +1,7 @@
 // A small curve of the last two minutes. Hovering tells the figures of a moment.
 import { html, say, set, svg } from "./dom.js";
 
-const LEAST = 30;
+const LEAST = 20;
 const MOST = 120;
 const HEIGHT = 34;
 
@@ -67,7 +67,7 @@ function curve(values, top) {
   return { line, area };
 }
 
-/** The last seconds of `history`, half a minute to two, column by column; a level that was not sampled is the last one that was. */
+/** The last seconds of `history`, twenty at least and two minutes at most, column by column; a level that was not sampled is the last one that was. */
 export function columns(history, end, kinds) {
   const last = kinds.map(() => null);
   const seconds = Object.keys(history).map(Number);
