@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,10 @@ def pytest_runtest_makereport(item: pytest.Item):
         for number, notebook in enumerate(_opened):
             notebook.shoot(f"failed-{item.name}-{number}")
     return report
+
+
+#: Seconds for which an event is waited for.
+LIMIT = 30.0
 
 
 class Lab:
@@ -121,8 +126,16 @@ class Lab:
         return path
 
     def end_kernels(self) -> None:
-        for session in json.loads(self._open(self.url, "api/sessions")):
-            self._open(self.url, f"api/sessions/{session['id']}", "DELETE")
+        """The server refuses to end a kernel that it is restarting: then its next state is waited for."""
+        deadline = time.monotonic() + LIMIT
+        while sessions := json.loads(self._open(self.url, "api/sessions")):
+            for session in sessions:
+                try:
+                    self._open(self.url, f"api/sessions/{session['id']}", "DELETE")
+                except urllib.error.HTTPError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.1)
 
     def close(self) -> None:
         self.end_kernels()

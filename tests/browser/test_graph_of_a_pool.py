@@ -84,7 +84,7 @@ def test_the_graph_of_a_pool_moves_while_its_tasks_run(opened, lab):
     notebook.run(4)
     page.locator(".nbray-cluster").nth(1).get_by_text("96 done").wait_for()
     notebook.run(5)
-    page.locator(".nbray-live").get_by_text("ended").wait_for()
+    page.locator(".nbray-graph .nbray-live").get_by_text("ended").wait_for()
     group(notebook, "clean", done=24).wait_for()
     assert notebook.errors == []
 
@@ -107,7 +107,7 @@ def test_the_quickstart_moves_in_jupyterlab_with_run_all(browser, lab, opened):
     group(notebook, "evaluate", done=80, failed=0).wait_for()
     group(notebook, "Leaderboard.report", done=80).wait_for()
     notebook.ended(len(notebook.cells) - 2)
-    page.locator(".nbray-live").get_by_text("ended").wait_for()
+    page.locator(".nbray-graph .nbray-live").get_by_text("ended").wait_for()
     notebook.top(show)
     notebook.shoot("quickstart-ended")
     assert notebook.errors == []

@@ -316,13 +316,15 @@ ray.get(animate.remote())
 
 def test_many_lines_are_folded_none_is_lost_and_each_worker_keeps_its_order(cells):
     cell = cells.run("""
-@ray.remote
-def count(mark):
-    for i in range(3000):
-        print(mark, i, "<b>&")
-        if i % 1000 == 0:
-            print(mark, i, file=sys.stderr)
-ray.get([count.remote(mark) for mark in "ab"])
+@ray.remote(num_cpus=0)
+class Counter:
+    def count(self, mark):
+        for i in range(3000):
+            print(mark, i, "<b>&")
+            if i % 1000 == 0:
+                print(mark, i, file=sys.stderr)
+counters = [Counter.remote() for _ in range(2)]  # a process each
+ray.get([counter.count.remote(mark) for counter, mark in zip(counters, "ab")])
 """)
     lines = cells.said(cell) + [line.partition(") ")[2] for line in cells.stream(cell, "stderr").splitlines()]
     for mark in "ab":
