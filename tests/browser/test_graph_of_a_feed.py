@@ -113,10 +113,6 @@ def test_it_can_be_read_and_reached_without_a_mouse(running, lab):
     group(notebook, "train_model").focus()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.dataset.name") == "score"
-    page.keyboard.press("ArrowLeft")
-    assert page.evaluate("document.activeElement.dataset.name") == "train_model"
-    page.keyboard.press("ArrowRight")
-    assert page.evaluate("document.activeElement.dataset.name") == "score"
     assert "40 tasks, 15 done, 24 waiting, 1 failed" in (target.get_attribute("aria-label") or "")
     page.keyboard.press("Enter")
     page.locator(".nbray-panel").get_by_text("ValueError: its argument failed").wait_for()
@@ -135,7 +131,7 @@ def test_it_stays_readable_in_a_narrow_window_and_in_the_dark(running, lab):
     page.evaluate("document.querySelector('.nbray-graph').style.width = '400px'")
     page.wait_for_function(
         """() => { const svg = document.querySelector('.nbray-svg').getBoundingClientRect();
-                   return svg.width <= 400 && svg.height > 400 }"""
+                   return svg.width < 400 && svg.height > 400 }"""
     )
     notebook.shoot("feed-400px", page.locator(".nbray-graph"))
     page.set_viewport_size({"width": 1180, "height": 900})
@@ -194,13 +190,12 @@ def test_restarted_and_reopened_without_a_kernel_it_shows_the_picture_and_no_err
     group(notebook, "train_model", done=39).wait_for()
     assert page.locator(".nbray-graph").count() == 1
 
-    page.get_by_text("| Idle").wait_for()
     lab.end_kernels()
     page.reload()
     page.locator(".nbray-still").wait_for()
     group(notebook, "train_model", done=39).wait_for()
-    page.locator(".jp-OutputArea", has_text="model not found").wait_for(
-        state="attached"
-    )  # given up after two seconds
+    page.wait_for_function(  # the widget's model is given up after two seconds
+        "() => document.querySelector('.jp-OutputArea').textContent.includes('model not found')"
+    )
     assert not page.get_by_text("model not found").is_visible()
     notebook.shoot("feed-reopened")
