@@ -63,7 +63,7 @@ def test_the_graph_of_a_pool_moves_while_its_tasks_run(opened, lab):
     notebook.run(0)
     page.locator('.nbray-cluster[data-nodes="1"][data-cpus="2"]').wait_for()
     notebook.run(1)
-    page.locator(".nbray-graph").wait_for()
+    page.locator(".nbray-view.nbray-graph").wait_for()
     notebook.run(2)
     notebook.run(3)
     group(notebook, "Archive.day", done=0, running=24).wait_for()
