@@ -66,6 +66,8 @@ class Streams:
         try:
             stream.take()
             if stream.due:
+                if self.owner.garbage:  # others dropped before: they must not start when this one goes on
+                    self.owner.collect()
                 with self.owner.lock:
                     self._tell(stream)
             return first
