@@ -19,6 +19,7 @@ help:
 	@echo "make lab     open JupyterLab on the tutorials, with the first one"
 	@echo "make test    install what the tests need and run them, linters and notebooks included"
 	@echo "make notebooks  run all tutorials and save their outputs (ARGS='notebooks/02_tasks.ipynb': this one)"
+	@echo "make test-limits   the tests with 1,024 descriptors and 64 MiB of shared memory"
 	@echo "make bench   measure nbray against the peers that are installed (ARGS='tasks_batch --vs processes')"
 	@echo "make clean   remove everything that these commands made"
 
@@ -92,6 +93,11 @@ test: $(VENV)/test.stamp browser
 	check lint-imports; \
 	check python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=120 $(ARGS); \
 	[ -z "$$failed" ] || { echo "FAILED: $${failed#; }" >&2; exit 1; }
+
+# Slow, and not part of CI: to be run after changes of anything that opens files or keeps objects.
+.PHONY: test-limits
+test-limits: $(VENV)/test.stamp
+	@$(BIN)/python tests/limits.py $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/bench.stamp
