@@ -35,3 +35,10 @@ def report(fields: tuple[Any, ...], now: bool = False) -> None:
         desk.draw()
     else:
         runtime.executor.upstream.report(fields, now)
+
+
+def watch(bar: Any) -> None:
+    """From here on an executor lets that bar ``tell_news`` now and then, as long as it is there."""
+    runtime = _runtime.current_or_none()
+    if runtime is not None and runtime.executor is not None:
+        runtime.executor.upstream.bars.add(bar)

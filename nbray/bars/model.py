@@ -181,7 +181,7 @@ def as_html(bar: Bar) -> str:
             f'<span style="display:inline-block;height:100%;vertical-align:top;width:{failed * 100:.1f}%;'
             f'background:{_RED}"></span></span>'
         )
-        cells.insert(0, f'<span style="min-width:3em;display:inline-block">{int(share * 100)}%</span>')
+        track += f'<span style="min-width:3em;display:inline-block">{int(share * 100)}%</span>'
     label = (
         f'<span style="font-weight:600;margin-right:.7em;padding-left:{bar.depth}em">'
         f"{escape(first.text.strip())}</span>"

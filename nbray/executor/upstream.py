@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakSet
 
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
@@ -40,6 +41,7 @@ class Upstream:
     Attributes:
         recent: the call that began last. maker: the origin of the actor that this is.
         callers: all connections that may bring one.
+        bars: of user code, which ``tell_news``.
     """
 
     def __init__(self, executor: Executor, path: str) -> None:
@@ -50,6 +52,7 @@ class Upstream:
         self.recent: Current | None = None
         self.maker = ""
         self.callers: list[Connection] = []
+        self.bars: WeakSet[Any] = WeakSet()
         self._reports: dict[bytes, tuple[Any, ...]] = {}
         self._reported = 0.0
         self._events_sent = 0
@@ -173,8 +176,12 @@ class Upstream:
         """While a task runs or after it: fifty times a second at most, what it submitted is news for the views."""
         self.pump()
         now = time.monotonic()
-        if self._reports and now - self._reported >= _REPORT:
-            self.send_reports()
+        if (self._reports or self.bars) and now - self._reported >= _REPORT:
+            # The task may be long at what comes next, with no more to say meanwhile.
+            for bar in list(self.bars):
+                bar.tell_news(self._note)
+            if self._reports:
+                self.send_reports()
         if self.owner.feed.end != self._events_sent and now - self._shared >= _SHARE:
             self._shared = now
             with self.owner.lock:
@@ -209,6 +216,9 @@ class Upstream:
             self.send_reports()
         else:
             self.owner.lead.nudge()
+
+    def _note(self, fields: tuple[Any, ...]) -> None:
+        self._reports[fields[0]] = fields
 
     def pass_reports(self, reports: list[Any]) -> None:
         """Those of the calls that our user code submitted. Under the lock."""

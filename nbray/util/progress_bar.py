@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any, Generic, Literal, TypeVar
 
@@ -98,6 +98,7 @@ class tqdm(Generic[T]):  # noqa: N801 - its name everywhere
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._sent = 0.0
+        self._told: float = initial
         self._closed = self.disable
         if postfix:
             self.set_postfix(postfix, refresh=False)
@@ -109,6 +110,7 @@ class tqdm(Generic[T]):  # noqa: N801 - its name everywhere
             self._stack = stack
             self._sent = time.monotonic()
             self._report("running")
+            _reports.watch(self)
 
     # -- counting ----------------------------------------------------------------------------------------------------
 
@@ -121,13 +123,13 @@ class tqdm(Generic[T]):  # noqa: N801 - its name everywhere
             for item in self.iterable:
                 yield item
                 count += 1
+                self.n += 1  # at once: the next item may take long, and then this is asked for
                 if count >= enough:
-                    self.update(count)
+                    self.update(0)
                     now = time.monotonic()
                     enough = min(2 * enough, max(1, int(count * _LOOK / max(now - looked, 1e-6))))
                     count, looked = 0, now
         finally:
-            self.update(count)
             self.close()
 
     def update(self, n: float | None = 1) -> bool | None:
@@ -156,9 +158,10 @@ class tqdm(Generic[T]):  # noqa: N801 - its name everywhere
         self._close("done" if self.total is None or self.n >= self.total else "ended")
 
     def _close(self, how: Literal["done", "ended", "failed"]) -> None:
-        if self._closed:
-            return
-        self._closed = True
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
         if self in self._stack:
             self._stack.remove(self)
         self._report(how)
@@ -222,19 +225,25 @@ class tqdm(Generic[T]):  # noqa: N801 - its name everywhere
         }
 
     def _report(self, state: str, now: bool = False) -> None:
-        if os.getpid() != self._pid:
-            return  # a fork of user code
+        if os.getpid() == self._pid:  # and no fork of user code
+            _reports.report(self._state(state), now)
+
+    def tell_news(self, put: Callable[[tuple[Any, ...]], None]) -> None:
+        """Give ``put`` what was counted and not reported; not once the bar is over, whose last report would be overtaken."""
+        with self._lock:
+            if not self._closed and self.n != self._told:
+                put(self._state("running"))
+
+    def _state(self, state: str) -> tuple[Any, ...]:
+        self._told = self.n
         where = f" (pid {self._pid})" if self._process else ""
         label = ": ".join(filter(None, (self._name, self.desc))) + where
         if self.postfix:
             label += f" {self.postfix}"
-        _reports.report(
-            (
-                self._id, self._origin, self._task, self._process, label, float(self.n),
-                None if self.total is None else float(self.total), self.unit, self._depth,
-                time.monotonic() - self.start_t, self.leave, state,
-            ),
-            now,
+        return (
+            self._id, self._origin, self._task, self._process, label, float(self.n),
+            None if self.total is None else float(self.total), self.unit, self._depth,
+            time.monotonic() - self.start_t, self.leave, state,
         )  # fmt: skip
 
     # -- the rest ----------------------------------------------------------------------------------------------------

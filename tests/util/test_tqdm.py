@@ -175,6 +175,24 @@ def test_bars_of_several_tasks_show_at_once(pool, screen, tmp_path):
     assert sorted(done for _, done, _ in ended(screen, 2)) == [3, 4]
 
 
+def test_what_was_counted_shows_while_the_next_item_takes_long(pool, screen, tmp_path):
+    from gates import Gate
+
+    gate = Gate(tmp_path)
+
+    @nbray.remote
+    def slow(gate):
+        for n in nbray.util.tqdm(range(10)):
+            if n == 7:
+                gate.wait()
+
+    ref = slow.remote(gate)
+    gate.until_came()
+    until(lambda: nbray.wait([ref], timeout=0.05) and screen.shown and screen.shown[0].bars[-1].done == 7)
+    gate.open()
+    nbray.get(ref)
+
+
 def test_the_bar_of_a_task_of_a_task_gets_through(pool, screen):
     @nbray.remote
     def parent():
