@@ -66,7 +66,7 @@ def test_bars_stand_under_their_cells_and_stay_as_lines(opened, lab):
         "'.nbray-progress[data-done=\"7\"]').length === 2",
         arg=2,
     )
-    notebook.shoot("bars-tasks")
+    notebook.shoot("bars-tasks", notebook.cell(2))
     (lab.notebooks / "train.gate").touch()
     notebook.ended(2)
     notebook.page.wait_for_function(
@@ -84,8 +84,9 @@ def test_bars_stand_under_their_cells_and_stay_as_lines(opened, lab):
     notebook.ended(3)
     bars(notebook, 3, state="interrupted").wait_for()
     notebook.theme("JupyterLab Dark")
-    notebook.page.locator("body[data-jp-theme-light=false]").wait_for()
-    notebook.page.locator("#jupyterlab-splash").wait_for(state="detached")
+    notebook.page.wait_for_function(
+        "document.body.dataset.jpThemeLight === 'false' && !document.querySelector('#jupyterlab-splash')"
+    )
     notebook.top(1)
     notebook.shoot("bars-dark")
 
