@@ -100,11 +100,11 @@ class Timeline extends View {
   /** The time now, as far as we can know it: the last that was told, and what has passed since then while something runs. */
   get now() {
     const { last = 0, open = 0 } = this.store.state.about;
-    if (last !== this.told || open !== this.toldOpen) {
-      [this.told, this.toldOpen, this.toldAt] = [last, open, performance.now()];
+    if (last !== this.knownLast || open !== this.knownOpen) {
+      [this.knownLast, this.knownOpen, this.knownAt] = [last, open, performance.now()];
     }
     const since = Object.values(this.store.state.lanes ?? {}).reduce((most, lane) => Math.max(most, lane.since ?? 0), 0);
-    const passed = open && !this.store.state.about.over ? Math.min((performance.now() - this.toldAt) / 1000, 5) : 0;
+    const passed = open && !this.store.state.about.over ? Math.min((performance.now() - this.knownAt) / 1000, 5) : 0;
     const guess = Math.max(last, since) + passed;
     this.latest = open ? Math.max(guess, Math.min(this.latest ?? 0, guess + 1)) : last;
     return this.latest;

@@ -37,10 +37,11 @@ test("ticks are told in the unit of their step", () => {
   assert.equal(tick(0, 1), "0");
   assert.equal(tick(0.25, 0.05), "250 ms");
   assert.equal(tick(0.000_02, 0.000_01), "20 µs");
-  assert.equal(tick(1.5, 0.5), "1500 ms");
+  assert.equal(tick(1.5, 0.5), "1.5 s");
   assert.equal(tick(3, 1), "3 s");
   assert.equal(tick(150, 30), "2:30");
   assert.equal(tick(180, 60), "3 min");
+  assert.equal(tick(100, 20), "1:40");
   assert.equal(tick(300.0005, 0.0001), "300.0005 s");
 });
 

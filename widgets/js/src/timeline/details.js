@@ -9,7 +9,7 @@ export class Details {
     this.spoken = html("span", { class: "nbray-spoken", role: "status" });
     this.name = html("bdi", { class: "nbray-panel-title" });
     this.state = html("span", { class: "nbray-state" });
-    this.list = html("dl", { class: "nbray-facts" });
+    this.list = html("dl", { class: "nbray-span-facts" });
     const close = html("button", { class: "nbray-close", type: "button", "aria-label": "close", title: "close (Esc)" }, "✕");
     close.addEventListener("click", closed);
     this.box = html("section", { class: "nbray-panel", "aria-label": "the span that was clicked" }, html("div", { class: "nbray-panel-head" }, this.name, this.state, close), this.list);

@@ -12,7 +12,7 @@ export class Legend {
     this.hidden = new Set();
     this.chips = new Map();
     this.all = false;
-    this.node = html("div", { class: "nbray-legend", role: "group", "aria-label": "functions; press to leave one out" });
+    this.node = html("div", { class: "nbray-functions", role: "group", "aria-label": "functions; press to leave one out" });
     this.more = html("button", { type: "button", class: "nbray-more" });
     this.more.addEventListener("click", () => {
       this.all = !this.all;
@@ -46,7 +46,7 @@ export class Legend {
   }
 
   chip(key, { name, kind }) {
-    const swatch = html("i", { class: "nbray-swatch" });
+    const swatch = html("i", { class: "nbray-dot" });
     swatch.style.background = kind === "copy" ? "#8a8f98" : colourOf(key);
     const count = html("span", { class: "nbray-number" });
     const label = html("bdi", { class: "nbray-chip-name" });

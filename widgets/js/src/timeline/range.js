@@ -23,14 +23,14 @@ export function panned({ begin, end }, by, whole) {
 /** A label for a tick, in the unit and with the digits that its step asks for. */
 export function tick(value, step) {
   if (value === 0) return "0";
-  const [scale, unit] = step < 1e-3 ? [1e6, "µs"] : step < 1 ? [1e3, "ms"] : [1, "s"];
-  if (unit === "s" && value >= 120) {
+  const digits = (unit) => Math.max(0, -Math.floor(Math.log10(step / unit) + 1e-9));
+  if (value >= 59.999 && step >= 1) {
     const minutes = Math.floor(value / 60 + 1e-9);
-    const rest = Math.max(value - 60 * minutes, 0);
-    return rest < 1e-6 ? `${minutes} min` : `${minutes}:${rest < 9.95 ? "0" : ""}${rest.toFixed(step < 1 ? 1 : 0)}`;
+    const rest = Math.round(value - 60 * minutes);
+    return rest ? `${minutes}:${String(rest).padStart(2, "0")}` : `${minutes} min`;
   }
-  const digits = Math.max(0, -Math.floor(Math.log10(step * scale) + 1e-9));
-  // Close up a number of milliseconds would be long: seconds then, with more digits.
-  if (value * scale >= 1e5) return `${value.toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9)))} s`;
-  return `${(value * scale).toFixed(digits)} ${unit}`;
+  // Close up, a number of milliseconds would be long: seconds then, with more digits.
+  if (value >= 0.9999) return `${value.toFixed(digits(1))} s`;
+  const [unit, name] = value >= 0.000_999_9 ? [1e-3, "ms"] : [1e-6, "µs"];
+  return `${(value / unit).toFixed(digits(unit))} ${name}`;
 }
