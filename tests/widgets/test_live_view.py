@@ -275,3 +275,27 @@ def test_while_a_cell_runs_the_thread_sends_what_changes_and_what_may_be_asked(s
     hear(view, op="open", view="v1")
     feed.extend(ran(0))
     assert told.wait(10)
+
+
+def test_while_a_cell_runs_a_view_waits_its_turn_unless_the_feed_would_drop_what_it_has_not_seen(shell, sent):
+    feed = Feed(capacity=5)
+    view = TaskGraph(feed)
+    view._ipython_display_()  # from within a cell that goes on
+    view._due = float("inf")
+    feed.append(submitted(0))
+    assert view.tick()
+    assert view._cursor == 0
+    feed.extend(submitted(i) for i in range(1, 9))
+    assert view.tick()
+    assert view._cursor == 9
+
+
+def test_when_no_cell_runs_a_view_waits_for_nothing(shell, sent):
+    feed = Feed()
+    view = TaskGraph(feed)
+    view._ipython_display_()
+    shell.events.trigger("post_run_cell", None)
+    view._due = float("inf")
+    feed.append(submitted(0))
+    assert view.tick()
+    assert view._cursor == 1

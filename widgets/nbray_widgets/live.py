@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any, Protocol
 
 from nbray.events import Feed, RawEvent
@@ -19,8 +19,12 @@ from nbray_widgets.shell import Answer, View
 INTERVAL = 0.1
 UNASKED = 1.0
 RARELY = 30.0
-BATCH = 4_096
-READING_TIME = 0.03  # seconds of each interval at most, so that a full feed cannot stall the kernel
+BATCH = 1_024
+READING_TIME = 0.03  # CPU seconds of each interval at most, so that a full feed cannot stall the kernel
+# While a cell runs, every moment with the GIL is taken from it: this much of the time a view may take, all that it does included.
+# What it cannot read then, it reads later; it takes more only before the feed would drop what it has not seen.
+SHARE = 0.035
+READING_TIME_BUSY = 0.003
 SILENCE = 45.0  # a browser says that it is there every 15 s
 
 
@@ -48,6 +52,7 @@ class LiveView(View):
         self._quiet_since = monotonic()
         self._told, self._told_revision = 0.0, 0
         self._whole_at, self._pause = 0.0, UNASKED
+        self._due = 0.0
         super().__init__(reducer.snapshot())
 
     # --- for subclasses --------------------------------------------------------------------------------------------
@@ -69,7 +74,7 @@ class LiveView(View):
         return self.read()
 
     def _take(self, budget: float | None) -> None:
-        stop = None if budget is None else monotonic() + budget
+        stop = None if budget is None else thread_time() + budget
         while self._feed.end > self._cursor:
             raws, cursor = self._feed.raw_since(self._cursor, BATCH)
             lost = cursor - len(raws) - self._cursor
@@ -78,15 +83,25 @@ class LiveView(View):
                 self._reducer.apply(self._feed.standing())
             self._reducer.apply(raws)
             self._cursor = cursor
-            if stop is not None and monotonic() > stop:
+            if stop is not None and thread_time() > stop:
                 return
 
     def tick(self) -> bool:
         """One interval has passed. False: nobody looks any more, until the browser says otherwise."""
         if self._over or not self._watched():
             return False
+        backlog = self._feed.end - self._cursor
+        urgent = backlog > self._feed.capacity
+        if self._busy and not urgent and monotonic() < self._due:
+            return True
+        began = thread_time()
+        self._tick(READING_TIME if urgent or not self._busy else READING_TIME_BUSY)
+        self._due = monotonic() + (thread_time() - began) / SHARE
+        return not self._over
+
+    def _tick(self, budget: float) -> None:
         if self._feed.end > self._cursor:
-            self.read(READING_TIME)
+            self.read(budget)
         elif not self._busy and not self._reducer.unfinished:
             self.redraw()
         if self._busy and self._told_revision != self._revision and monotonic() - self._told > UNASKED:
@@ -102,7 +117,6 @@ class LiveView(View):
                 self.tell(answer)
         if self._feed.closed and not self._busy:
             self.finish()
-        return not self._over
 
     def _watched(self) -> bool:
         # While a cell runs, the browser's messages have to wait for its end, so silence means nothing.
