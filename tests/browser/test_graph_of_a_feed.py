@@ -78,7 +78,7 @@ def running(opened, lab):
     notebook = opened("feed.ipynb", SETUP, SHOW, WORK, "feed.close()")
     notebook.run(0)
     notebook.run(1)
-    notebook.page.locator(".nbray-view.nbray-graph").wait_for()
+    notebook.page.locator(".nbray-graph").wait_for()
     notebook.run(2)
     yield notebook
     (lab.notebooks / "half.gate").touch()
@@ -113,6 +113,10 @@ def test_it_can_be_read_and_reached_without_a_mouse(running, lab):
     group(notebook, "train_model").focus()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.dataset.name") == "score"
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.activeElement.dataset.name") == "train_model"
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.dataset.name") == "score"
     assert "40 tasks, 15 done, 24 waiting, 1 failed" in (target.get_attribute("aria-label") or "")
     page.keyboard.press("Enter")
     page.locator(".nbray-panel").get_by_text("ValueError: its argument failed").wait_for()
@@ -120,6 +124,53 @@ def test_it_can_be_read_and_reached_without_a_mouse(running, lab):
     page.keyboard.press("Tab")
     page.keyboard.press("Escape")
     page.locator(".nbray-panel").wait_for(state="hidden")
+
+
+def test_it_can_be_moved_searched_and_folded_and_a_task_leads_to_what_it_needed(running, lab):
+    notebook, page = running, running.page
+    group(notebook, "train_model", running=4).wait_for()
+    svg = page.locator(".nbray-svg")
+    whole = float(svg.get_attribute("data-zoom"))
+    page.get_by_role("button", name="zoom in").click()
+    page.wait_for_function("whole => +document.querySelector('.nbray-svg').dataset.zoom > whole", arg=whole)
+    before = group(notebook, "score").bounding_box()
+    box = svg.bounding_box()
+    page.mouse.move(before["x"] + 20, before["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, before["y"] + 30, steps=5)
+    page.mouse.up()
+    assert group(notebook, "score").bounding_box()["x"] != before["x"]
+    assert page.locator(".nbray-graph .nbray-panel").is_hidden()  # dragging is no click
+    page.mouse.wheel(0, 200)
+    page.wait_for_function(
+        "zoom => +document.querySelector('.nbray-svg').dataset.zoom < zoom * 1.3", arg=whole
+    )
+
+    page.keyboard.press("Escape")
+    search = page.get_by_role("searchbox")
+    search.fill("model train")
+    group(notebook, "score").wait_for(state="detached")
+    search.fill("no such thing")
+    page.get_by_text("Nothing here has such a name").wait_for()
+    search.press("Escape")
+    group(notebook, "score").wait_for()
+    page.get_by_label("which groups to show").select_option("failed")
+    group(notebook, "load_fold").wait_for(state="detached")
+    page.get_by_label("which groups to show").select_option("all")
+
+    page.locator(".nbray-actor-head").focus()
+    page.keyboard.press("Enter")
+    group(notebook, "Leaderboard.add").wait_for(state="detached")
+    page.locator(".nbray-actor .nbray-queue, .nbray-group[data-name=Leaderboard]").first.wait_for()
+    page.keyboard.press("Enter")
+    group(notebook, "Leaderboard.add").wait_for()
+
+    group(notebook, "train_model").focus()
+    page.keyboard.press("Enter")
+    page.locator(".nbray-need", has_text="load_fold").first.click()
+    page.locator(".nbray-panel-title").get_by_text("load_fold").wait_for()
+    assert group(notebook, "load_fold").get_attribute("aria-expanded") == "true"
+    assert notebook.errors == []
 
 
 def test_it_stays_readable_in_a_narrow_window_and_in_the_dark(running, lab):
@@ -131,7 +182,10 @@ def test_it_stays_readable_in_a_narrow_window_and_in_the_dark(running, lab):
     page.evaluate("document.querySelector('.nbray-graph').style.width = '400px'")
     page.wait_for_function(
         """() => { const svg = document.querySelector('.nbray-svg').getBoundingClientRect();
-                   return svg.width < 400 && svg.height > 400 }"""
+                   return svg.width <= 400 && svg.height > 400 }"""
+    )
+    page.wait_for_function(  # boxes glide to their new places; only the sign of life goes on for ever
+        "() => document.getAnimations().every(a => a.effect.getTiming().iterations === Infinity)"
     )
     notebook.shoot("feed-400px", page.locator(".nbray-graph"))
     page.set_viewport_size({"width": 1180, "height": 900})
@@ -190,12 +244,13 @@ def test_restarted_and_reopened_without_a_kernel_it_shows_the_picture_and_no_err
     group(notebook, "train_model", done=39).wait_for()
     assert page.locator(".nbray-graph").count() == 1
 
+    page.get_by_text("| Idle").wait_for()
     lab.end_kernels()
     page.reload()
     page.locator(".nbray-still").wait_for()
     group(notebook, "train_model", done=39).wait_for()
-    page.wait_for_function(  # the widget's model is given up after two seconds
-        "() => document.querySelector('.jp-OutputArea').textContent.includes('model not found')"
-    )
+    page.locator(".jp-OutputArea", has_text="model not found").wait_for(
+        state="attached"
+    )  # given up after two seconds
     assert not page.get_by_text("model not found").is_visible()
     notebook.shoot("feed-reopened")

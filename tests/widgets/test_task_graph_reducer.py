@@ -335,3 +335,14 @@ def test_the_counts_are_those_of_a_plain_count_over_all_records(data):
     plain = Counter(state.values())
     assert counts(reducer) == {name: tuple(plain[name, s] for s in STATES) for name, _ in state.values()}
     assert edges(reducer) == Counter((task_of[d], name, kind) for d, name, kind in needed if d in task_of)
+
+
+def test_a_task_tells_how_long_it_waited_and_whose_results_it_needed():
+    graph = TaskGraphReducer()
+    graph.apply(ran(0, "load"))
+    graph.apply(
+        [submitted(1, "train", needs=[oid(0), oid(99)], time=10.0), dispatched(1), finished(1, took=0.5)]
+    )
+    (task,) = graph.tasks(1)["latest"]
+    assert (task["submitted"], task["waited"]) == (10.0, 1.5)
+    assert [(need["group"], need["name"]) for need in task["needs"]] == [(0, "load"), (None, "put")]

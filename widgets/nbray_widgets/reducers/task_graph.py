@@ -29,12 +29,15 @@ from nbray_widgets.reducers.origins import Origins
 from nbray_widgets.text import LONGEST_ERROR, plain
 
 State: TypeAlias = dict[str, Any]
+#: A task that has ended, and its submission if that was seen.
+Told: TypeAlias = tuple[RawEvent, RawEvent | None]
 
-MOST_GROUPS = 150
+MOST_GROUPS = 400
 OTHER = "(other functions)"
 MOST_DEAD_ACTORS = 1_000
 MOST_UNSEEN_SOURCES = 4_096
 TASKS_SHOWN = 12
+NEEDS_SHOWN = 4
 #: How many numbers after its own belong to the call of a generator.
 _STREAM = (1 << 32) - 1
 _NOBODY: dict[tuple[Group, str], int] = {}
@@ -57,19 +60,19 @@ class Group:
         self.seconds = 0.0
         self.maker: Group | None = None  # of the last dependency: most likely that of the next one too
         self.floor = -1.0
-        self.slowest: list[RawEvent] = []
-        self.latest: deque[RawEvent] = deque(maxlen=TASKS_SHOWN)
-        self.failures: deque[RawEvent] = deque(maxlen=TASKS_SHOWN)
+        self.slowest: list[Told] = []
+        self.latest: deque[Told] = deque(maxlen=TASKS_SHOWN)
+        self.failures: deque[Told] = deque(maxlen=TASKS_SHOWN)
 
-    def slow(self, finished: RawEvent) -> None:
-        """Keep ``finished`` if it is among the slowest: sorted only once the list has doubled."""
-        self.slowest.append(finished)
+    def slow(self, told: Told) -> None:
+        """Keep a task if it is among the slowest: sorted only once the list has doubled."""
+        self.slowest.append(told)
         if len(self.slowest) >= 2 * TASKS_SHOWN:
             self.slowest = self.ranked()
-            self.floor = self.slowest[-1][6]
+            self.floor = self.slowest[-1][0][6]
 
-    def ranked(self) -> list[RawEvent]:
-        return sorted(self.slowest, key=lambda raw: -raw[6])[:TASKS_SHOWN]
+    def ranked(self) -> list[Told]:
+        return sorted(self.slowest, key=lambda told: -told[0][6])[:TASKS_SHOWN]
 
 
 class ActorClass:
@@ -99,11 +102,12 @@ class Actor:
 class Owner:
     """What one submitting process has under way. A task is in ``waiting`` or in ``running``, or it is over."""
 
-    __slots__ = ("actors", "origins", "running", "unseen", "waiting")
+    __slots__ = ("actors", "origins", "running", "submissions", "unseen", "waiting")
 
     def __init__(self) -> None:
         self.waiting: dict[int, Group] = {}
         self.running: dict[int, tuple[Group, RawEvent]] = {}
+        self.submissions: dict[int, RawEvent] = {}  # of both
         self.actors: dict[int, Actor] = {}
         self.origins: Origins[Group] = Origins()
         # Objects that were used before we saw who makes them: a put (then nobody ever does), or a task whose
@@ -165,6 +169,7 @@ class TaskGraphReducer:
                 actor.kind.queue -= 1
             owner.waiting.clear()
             owner.running.clear()
+            owner.submissions.clear()
             owner.actors.clear()
 
     def _submitted(self, raw: RawEvent) -> None:
@@ -178,6 +183,7 @@ class TaskGraphReducer:
         if time < self.first:
             self.first = time
         owner.waiting[sequence] = group
+        owner.submissions[sequence] = raw
         group.waiting += 1
         if returns < 0:  # a generator: any number of items follow
             returns = _STREAM
@@ -236,21 +242,22 @@ class TaskGraphReducer:
             group = waiting
         if state == "retried":
             group.retries += 1
-            group.failures.append(raw)
+            group.failures.append((raw, owner.submissions.get(sequence)))
             group.waiting += 1
             owner.waiting[sequence] = group
             return
+        told = (raw, owner.submissions.pop(sequence, None))
         if state == "done":
             group.done += 1
         elif state == "failed":
             group.failed += 1
-            group.failures.append(raw)
+            group.failures.append(told)
         else:
             group.cancelled += 1
-        group.latest.append(raw)
+        group.latest.append(told)
         group.seconds += duration
         if duration > group.floor:
-            group.slow(raw)
+            group.slow(told)
         if time > self.last:
             self.last = time
         if group.holder is not None:
@@ -388,6 +395,10 @@ class TaskGraphReducer:
         if not 0 <= group < len(self._groups):
             return {"running": [], "failed": [], "slowest": [], "latest": [], "actors": []}
         found = self._groups[group]
+        under_way = sorted(
+            (raw for owner in self._owners.values() for of, raw in owner.running.values() if of is found),
+            key=lambda raw: raw[1],
+        )
         running = [
             {
                 "task": _task(raw),
@@ -395,23 +406,58 @@ class TaskGraphReducer:
                 "started": raw[1],
                 "process": _hex(raw[4]),
                 "attempt": raw[5],
+                **self._submission(self._owners[raw[2]].submissions.get(raw[3]), raw[1]),
             }
-            for owner in self._owners.values()
-            for of, raw in owner.running.values()
-            if of is found
+            for raw in under_way[:TASKS_SHOWN]
         ]
-        running.sort(key=lambda task: task["started"])
         actors = [a for a in self._actors.values() if a.kind is found.holder] if found.holder else []
         actors.sort(key=lambda a: (a.state == "dead", -a.queue, a.key))
         return {
-            "running": running[:TASKS_SHOWN],
-            "failed": [_finished_state(raw) for raw in reversed(found.failures)],
-            "slowest": [_finished_state(raw) for raw in found.ranked()],
-            "latest": [_finished_state(raw) for raw in reversed(found.latest)],
+            "running": running,
+            "failed": [self._ended(told) for told in reversed(found.failures)],
+            "slowest": [self._ended(told) for told in found.ranked()],
+            "latest": [self._ended(told) for told in reversed(found.latest)],
             "actors": [
                 {"actor": a.key.hex(), "name": a.name, "state": a.state, "queue": a.queue, "reason": a.reason}
                 for a in actors[:TASKS_SHOWN]
             ],
+        }
+
+    def _ended(self, told: Told) -> State:
+        raw, submission = told
+        _, _, _, _, state, started, duration, process, error = raw
+        return {
+            "task": _task(raw),
+            "state": state,
+            "started": started,
+            "duration": duration,
+            "process": _hex(process),
+            "error": plain(error, LONGEST_ERROR),
+            **self._submission(submission, started),
+        }
+
+    def _submission(self, raw: RawEvent | None, started: float) -> State:
+        """When a task was submitted, how long it waited, and what it needed."""
+        if raw is None:
+            return {}
+        needs = []
+        for dependency in raw[8][:NEEDS_SHOWN]:
+            key = _key(dependency)
+            owner = self._owners.get(key[:8])
+            sequence = int.from_bytes(key[8:], "big")
+            maker = None if owner is None else owner.origins.find(sequence)
+            needs.append(
+                {
+                    "object": key.hex(),
+                    "group": None if maker is None else maker.index,
+                    "name": "put" if maker is None else maker.name,
+                }
+            )
+        return {
+            "submitted": raw[1],
+            "waited": max(started - raw[1], 0.0) if started else None,
+            "needs": needs,
+            "more": max(len(raw[8]) - NEEDS_SHOWN, 0),
         }
 
 
@@ -428,18 +474,6 @@ def _group_state(group: Group) -> State:
         "cancelled": group.cancelled,
         "retries": group.retries,
         "mean": group.seconds / ended if ended else 0.0,
-    }
-
-
-def _finished_state(raw: RawEvent) -> State:
-    _, _, _, _, state, started, duration, process, error = raw
-    return {
-        "task": _task(raw),
-        "state": state,
-        "started": started,
-        "duration": duration,
-        "process": _hex(process),
-        "error": plain(error, LONGEST_ERROR),
     }
 
 

@@ -1,12 +1,15 @@
 // Where everything lies. Functions are cards, an actor class is one card with a row for each method.
 import { Graph, layout as dagre } from "@dagrejs/dagre";
+import { layers } from "./layers.js";
 
 export const WIDTH = 216;
 export const CARD = 66;
 export const HEADER = 34;
 export const ROW = 52;
 const GAP = 22;
-const MARGIN = 10;
+const MARGIN = 14;
+const BETWEEN = 74;
+const MOST_FOR_DAGRE = 60; // boxes and arrows; more would take longer than a frame
 
 /** A string that changes only when boxes or arrows come or go. */
 export function shapeOf(state, direction, width) {
@@ -43,12 +46,18 @@ export function layout(state, direction, available) {
   const bends = new Map();
   let height = MARGIN;
   let width = 2 * MARGIN;
-  if (joined.size) {
+  const inside = edges.filter((edge) => edge.from !== edge.to);
+  if (joined.size && joined.size + inside.length > MOST_FOR_DAGRE) {
+    const some = new Map([...size].filter(([node]) => joined.has(node)));
+    const found = layers(some, inside, direction, GAP, BETWEEN, MARGIN);
+    for (const [node, box] of found.boxes) boxes.set(node, box);
+    ({ width, height } = found);
+  } else if (joined.size) {
     const graph = new Graph({ multigraph: true });
-    graph.setGraph({ rankdir: direction, nodesep: GAP, ranksep: 74, edgesep: 14, marginx: MARGIN, marginy: MARGIN });
+    graph.setGraph({ rankdir: direction, nodesep: GAP, ranksep: BETWEEN, edgesep: 14, marginx: MARGIN, marginy: MARGIN });
     graph.setDefaultEdgeLabel(() => ({}));
     for (const node of rows.keys()) if (joined.has(node)) graph.setNode(node, { ...size.get(node) });
-    for (const edge of edges) if (edge.from !== edge.to) graph.setEdge(edge.from, edge.to, {}, edge.key);
+    for (const edge of inside) graph.setEdge(edge.from, edge.to, {}, edge.key);
     dagre(graph);
     for (const node of graph.nodes()) {
       const at = graph.node(node);

@@ -5,15 +5,16 @@ import { cut, seconds } from "../shell/words.js";
 const TABS = ["latest", "running", "slowest", "failed", "actors"];
 const COLUMNS = {
   actors: ["state", "actor", "name", "queue", "reason"],
-  other: ["state", "task", "time", "process", "error"],
+  other: ["state", "task", "took", "waited", "at", "process", "needs", "error"],
 };
 const AGAIN = 1000;
 const PATIENCE = 1500;
 
 export class Panel {
-  /** `ask(group)` requests the tasks of a group; the answer comes to `show`. `closed()` after the panel has gone. */
-  constructor(parent, ask, closed) {
+  /** `ask(group)` requests the tasks of a group; the answer comes to `show`. `closed()` after the panel has gone; `go(group)` leads to another. */
+  constructor(parent, ask, closed, go) {
     this.ask = ask;
+    this.go = go;
     this.closed = closed;
     this.key = null;
     this.tab = "latest";
@@ -100,8 +101,21 @@ export class Panel {
     this.fill();
   }
 
+  cell(entry, column, longest) {
+    if (column !== "needs") return cell(entry, column, longest);
+    const needs = (entry.needs ?? []).map(({ object, group, name }) => {
+      const label = [html("bdi", {}, cut(name, 18)), " ", html("code", {}, object.slice(-4))];
+      if (group === null) return html("span", { class: "nbray-need", title: object }, ...label);
+      const link = html("button", { type: "button", class: "nbray-need", title: `${name}\n${object}` }, ...label);
+      link.addEventListener("click", () => this.go(String(group)));
+      return link;
+    });
+    return html("td", { class: "nbray-needs" }, ...needs, entry.more ? `+${entry.more}` : "");
+  }
+
   fill() {
     if (!this.found) return;
+    const held = this.body.contains(document.activeElement) ? document.activeElement.title : null;
     for (const button of this.buttons) {
       const entries = this.found[button.dataset.tab];
       button.hidden = button.dataset.tab === "actors" && !entries.length;
@@ -114,7 +128,7 @@ export class Panel {
       return;
     }
     const columns = (this.tab === "actors" ? COLUMNS.actors : COLUMNS.other).filter(
-      (column) => !["error", "reason", "name"].includes(column) || entries.some((entry) => entry[column]),
+      (column) => !["error", "reason", "name", "waited", "needs"].includes(column) || entries.some((entry) => filled(entry[column])),
     );
     const longest = Math.max(...entries.map((entry) => entry.duration ?? 0), 1e-9);
     this.body.replaceChildren(
@@ -122,9 +136,10 @@ export class Panel {
         "table",
         { class: "nbray-tasks" },
         html("thead", {}, html("tr", {}, ...columns.map((column) => html("th", { scope: "col", class: `nbray-${column}` }, column)))),
-        html("tbody", {}, ...entries.map((entry) => row(entry, columns, longest))),
+        html("tbody", {}, ...entries.map((entry) => html("tr", { class: `nbray-${entry.state}` }, ...columns.map((column) => this.cell(entry, column, longest))))),
       ),
     );
+    if (held) [...this.body.querySelectorAll("button")].find((button) => button.title === held)?.focus();
   }
 }
 
@@ -132,16 +147,21 @@ function fingerprint(group) {
   return `${group.waiting},${group.running},${group.done},${group.failed},${group.cancelled},${group.retries}`;
 }
 
-function row(entry, columns, longest) {
-  return html("tr", { class: `nbray-${entry.state}` }, ...columns.map((column) => cell(entry, column, longest)));
+function filled(value) {
+  return Array.isArray(value) ? value.length > 0 : value !== undefined && value !== null && value !== "";
 }
 
 function cell(entry, column, longest) {
-  if (column === "time") {
+  if (column === "took") {
     if (entry.duration === undefined) return html("td", {}, "…");
     const bar = html("i", { class: "nbray-time" });
     bar.style.width = `${Math.max(2, (60 * entry.duration) / longest)}px`;
     return html("td", { class: "nbray-number" }, bar, seconds(entry.duration));
+  }
+  if (column === "waited") return html("td", { class: "nbray-number nbray-waited" }, filled(entry.waited) ? seconds(entry.waited) : "");
+  if (column === "at") {
+    const began = entry.started ? new Date(entry.started * 1000) : null;
+    return html("td", { class: "nbray-number nbray-at", title: began ? began.toISOString() : "" }, began ? clock(began) : "");
   }
   const text = entry[column] ?? "";
   if (column === "task" || column === "actor" || column === "process") {
@@ -151,4 +171,10 @@ function cell(entry, column, longest) {
   if (column === "state") return html("td", { class: "nbray-state" }, text);
   if (column === "queue") return html("td", { class: "nbray-number" }, String(text));
   return html("td", { class: column === "error" ? "nbray-error" : "", title: text }, cut(String(text), 160));
+}
+
+/** 14:03:27.120 */
+function clock(date) {
+  const two = (number) => String(number).padStart(2, "0");
+  return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}.${String(date.getMilliseconds()).padStart(3, "0")}`;
 }

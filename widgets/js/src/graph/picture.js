@@ -1,5 +1,6 @@
 // The SVG: made once for each box and arrow, then only changed where counts changed.
 import { curve, layout, shapeOf, WIDTH } from "./layout.js";
+import { Viewport } from "./viewport.js";
 import { say, set, svg } from "../shell/dom.js";
 import { cut, seconds, short } from "../shell/words.js";
 import { SIGNS, STATES, total } from "./counts.js";
@@ -7,47 +8,83 @@ import { SIGNS, STATES, total } from "./counts.js";
 const INNER = WIDTH - 28;
 const STACK = ["waiting", "running", "cancelled", "failed", "done"]; // drawn in this order, the widest first
 const NARROW = 640;
+const BUDGET = 7; // ms of a frame
+const MANY = 60; // groups: more of them move without animation, and those in sight first
 
 export class Picture {
-  /** `chosen(key)` is called when a group is clicked or activated by the keyboard. */
-  constructor(canvas, chosen) {
+  /** `chosen(key)`: a group was clicked, or activated by the keyboard; `folded(actor)`: an actor's head was. */
+  constructor(canvas, chosen, folded) {
     this.canvas = canvas;
     this.chosen = chosen;
+    this.folded = folded;
     this.root = svg("svg", { class: "nbray-svg", role: "group", "aria-label": "groups of tasks" });
     this.edges = new Map();
     this.nodes = new Map();
     this.groups = new Map();
     this.layers = ["edges", "nodes", "groups"].map(() => svg("g"));
-    this.root.append(...this.layers);
+    const all = svg("g", { class: "nbray-all" }, ...this.layers);
+    this.root.append(all);
     canvas.append(this.root);
+    this.viewport = new Viewport(this.root, all);
+    this.next = 0;
+    this.root.addEventListener("keydown", (event) => this.key(event));
+    for (const type of ["pointerover", "focusin"]) this.root.addEventListener(type, (event) => this.near(event.target));
+    for (const type of ["pointerleave", "focusout"]) this.root.addEventListener(type, () => this.near(null));
+    this.root.addEventListener("focusin", (event) => {
+      const box = this.boxOf(event.target);
+      if (box && event.target.matches(":focus-visible")) this.viewport.reveal(box);
+    });
   }
 
-  draw(state) {
+  draw(state, options) {
     // A closed notebook cell has no width yet; lay out as if it were wide and again when it gets one.
     const available = this.canvas.clientWidth || 900;
     const direction = available < NARROW ? "TB" : "LR";
     const shape = shapeOf(state, direction, available);
-    if (shape !== this.shape) {
+    const began = performance.now();
+    // A large graph that grows is laid out anew seldom enough to leave the page its time.
+    if (shape !== this.shape && (began > this.next || !this.plan)) {
       this.shape = shape;
       this.plan = layout(state, direction, available);
       this.place(state, direction);
-    }
-    this.fit(available);
-    for (const [key, parts] of this.groups) drawGroup(parts, state.groups[key]);
-    for (const [node, parts] of this.nodes) drawActor(parts, state.actors[node.slice(1)]);
-    for (const [key, parts] of this.edges) drawEdge(parts, state.edges[key], state.groups[parts.target]);
+      this.viewport.size(this.plan.width, this.plan.height, available);
+      this.next = began + 12 * (performance.now() - began);
+    } else if (available !== this.available) this.viewport.size(this.plan.width, this.plan.height, available);
+    this.available = available;
+    return this.update(state, options) && shape === this.shape;
   }
 
-  fit(available) {
-    const { width, height } = this.plan;
-    const scale = Math.max(0.6, Math.min(1, (available - 2) / width));
-    set(this.root, "viewBox", `0 0 ${width} ${height}`);
-    set(this.root, "width", Math.round(width * scale));
-    set(this.root, "height", Math.round(height * scale));
+  /** Shows new counts: as much as fits into a frame, what is in sight first. True when nothing is left to do. */
+  update(state, options) {
+    const stop = performance.now() + BUDGET;
+    const late = () => performance.now() > stop;
+    for (const [node, parts] of this.nodes) {
+      const actor = state.actors[node.slice(1)];
+      if (actor) drawActor(parts, actor, options.folded.has(node.slice(1)));
+    }
+    const changed = [...this.groups].filter(([key, parts]) => state.groups[key] && parts.drawn !== state.groups[key]);
+    if (changed.length > MANY) changed.sort(([a], [b]) => this.viewport.sees(this.plan.ports.get(b)) - this.viewport.sees(this.plan.ports.get(a)));
+    for (const [key, parts] of changed) {
+      if (late()) return false;
+      drawGroup(parts, (parts.drawn = state.groups[key]));
+    }
+    for (const [key, parts] of this.edges) {
+      const target = state.groups[parts.target];
+      const number = state.edges[key];
+      if (!target || !number) continue;
+      const flows = target.running > 0;
+      if (parts.number === number && parts.flows === flows) continue;
+      if (late()) return false;
+      [parts.number, parts.flows] = [number, flows];
+      drawEdge(parts, number, target);
+    }
+    return true;
   }
 
   place(state, direction) {
     const { boxes, ports, routes } = this.plan;
+    const moves = this.groups.size > 0;
+    this.root.classList.toggle("nbray-large", ports.size > MANY || routes.size > 2 * MANY);
     keep(this.groups, ports, this.layers[2], (key) => makeGroup(key, state.groups[key], this.chosen));
     for (const [key, box] of ports) {
       const { node, card } = this.groups.get(key);
@@ -56,7 +93,7 @@ export class Picture {
     }
     inOrder(this.groups, ports, this.layers[2], direction);
     const actors = new Map([...boxes].filter(([node]) => node[0] === "a"));
-    keep(this.nodes, actors, this.layers[1], (node) => makeActor(state.actors[node.slice(1)]));
+    keep(this.nodes, actors, this.layers[1], (node) => makeActor(node.slice(1), state.actors[node.slice(1)], this.folded));
     for (const [node, box] of actors) {
       const parts = this.nodes.get(node);
       parts.node.style.transform = `translate(${box.x}px, ${box.y}px)`;
@@ -71,6 +108,10 @@ export class Picture {
       set(parts.count, "x", label.x);
       set(parts.count, "y", label.y - 5);
     }
+    // Boxes glide to their new places; arrows come back when they have arrived.
+    if (moves && ports.size <= MANY && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      this.layers[0].animate([{ opacity: 0 }, { opacity: 0, offset: 0.6 }, { opacity: 1 }], 450);
+    }
   }
 
   /** Marks the group whose tasks are shown below. */
@@ -82,7 +123,59 @@ export class Picture {
   }
 
   focus(key) {
-    this.groups.get(key)?.node.focus();
+    const parts = this.groups.get(key) ?? this.groups.values().next().value;
+    if (!parts) return;
+    parts.node.focus({ preventScroll: true });
+    const box = this.plan.ports.get(this.groups.has(key) ? key : this.groups.keys().next().value);
+    if (box) this.viewport.reveal(box);
+  }
+
+  /** Makes the arrows of the group under the pointer stand out: where there are many, no eye follows one. */
+  near(target) {
+    const node = target?.closest?.(".nbray-group") ?? null;
+    if (node === this.nearest) return;
+    this.nearest = node;
+    this.root.classList.toggle("nbray-picking", node !== null && this.edges.size > 8);
+    for (const parts of this.edges.values()) {
+      const touches = node !== null && (this.groups.get(parts.source)?.node === node || this.groups.get(parts.target)?.node === node);
+      parts.node.classList.toggle("nbray-touches", touches);
+    }
+  }
+
+  boxOf(target) {
+    for (const [key, { node }] of this.groups) if (node === target) return this.plan.ports.get(key);
+    for (const [key, { head }] of this.nodes) if (head === target) return this.plan.boxes.get(key);
+    return null;
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { viewport } = this;
+    const keys = {
+      "+": () => viewport.by(1.3), "=": () => viewport.by(1.3), "-": () => viewport.by(1 / 1.3), 0: () => viewport.reset(),
+      ArrowLeft: () => this.step(-1, 0), ArrowRight: () => this.step(1, 0), ArrowUp: () => this.step(0, -1), ArrowDown: () => this.step(0, 1),
+    };
+    if (!keys[event.key]) return;
+    event.preventDefault();
+    event.stopPropagation(); // the notebook's own keys move between cells
+    keys[event.key]();
+  }
+
+  /** The focus goes to the nearest group in that direction. */
+  step(dx, dy) {
+    const from = this.boxOf(this.root.ownerDocument.activeElement);
+    if (!from) return this.focus();
+    const middle = ({ x, y, width, height }) => [x + width / 2, y + height / 2];
+    const [x, y] = middle(from);
+    let best;
+    let least = Infinity;
+    for (const [key, box] of this.plan.ports) {
+      const [a, b] = middle(box);
+      const along = (a - x) * dx + (b - y) * dy;
+      const aside = Math.abs((a - x) * dy) + Math.abs((b - y) * dx);
+      if (along > 4 && along + 2 * aside < least) [best, least] = [key, along + 2 * aside];
+    }
+    if (best !== undefined) this.focus(best);
   }
 }
 
@@ -138,8 +231,8 @@ function makeGroup(key, group, chosen) {
   const mean = svg("text", { class: "nbray-mean", x: WIDTH - 14, y: 52 });
   states.append(...Object.values(spans));
   node.append(card, title, name, count, track, ...Object.values(bars), states, mean);
-  const label = method ? group.name.slice(group.name.lastIndexOf(".") + 1) : group.name;
-  say(name, cut(label, 22));
+  const folded = group.kind === "folded";
+  say(name, folded ? "all methods" : cut(method ? group.name.slice(group.name.lastIndexOf(".") + 1) : group.name, 20));
   node.addEventListener("click", () => chosen(key));
   node.addEventListener("keydown", (event) => {
     if (event.key === "Enter" || event.key === " ") {
@@ -177,25 +270,41 @@ function drawGroup({ node, title, count, bars, spans, mean }, group) {
   say(mean, group.done + group.failed ? seconds(group.mean) : "");
 }
 
-function makeActor(actor) {
+function makeActor(key, actor, folded) {
   const node = svg("g", { class: "nbray-actor", "data-name": actor.name });
   const card = svg("rect", { class: "nbray-card", width: WIDTH, rx: 18 });
+  const head = svg("g", { class: "nbray-actor-head", tabindex: "0", role: "button" });
+  const hit = svg("rect", { class: "nbray-hit", width: WIDTH, height: 33, rx: 16 });
   const badge = svg("path", { class: "nbray-badge", d: "M14 17l5-8.6h10l5 8.6-5 8.6H19z" });
   const title = svg("title");
   const name = svg("text", { class: "nbray-name", x: 42, y: 22 });
   const queue = svg("text", { class: "nbray-queue", x: WIDTH - 16, y: 22 });
-  node.append(card, badge, title, name, queue);
-  return { node, card, title, name, queue };
+  head.append(hit, badge, title, name, queue);
+  node.append(card, head);
+  head.addEventListener("click", () => folded(key));
+  head.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    event.stopPropagation();
+    folded(key);
+  });
+  return { node, card, head, title, name, queue };
 }
 
-function drawActor({ node, title, name, queue }, actor) {
+function drawActor({ node, head, title, name, queue }, actor, folded) {
   const living = actor.alive + actor.pending + actor.restarting;
   for (const field of ["queue", "alive", "pending", "restarting", "dead"]) set(node, `data-${field}`, actor[field]);
   node.classList.toggle("nbray-ended", !living);
-  say(name, cut(actor.name, 16) + (living > 1 ? ` ×${short(living)}` : living ? "" : " (ended)"));
-  say(queue, `queue ${short(actor.queue)}`);
+  node.classList.toggle("nbray-waits", actor.queue > 0);
+  const many = living > 1 ? ` ×${short(living)}` : living ? "" : " (ended)";
+  const waiting = living ? `queue ${short(actor.queue)}` : "";
+  say(name, cut(actor.name, 21 - many.length - waiting.length) + many);
+  say(queue, waiting);
   const states = ["alive", "pending", "restarting", "dead"].filter((state) => actor[state]);
-  say(title, `actor ${actor.name}: ${states.map((s) => `${actor[s]} ${s}`).join(", ")}, ${actor.queue} calls queued`);
+  const label = `actor ${actor.name}: ${states.map((s) => `${actor[s]} ${s}`).join(", ")}, ${actor.queue.toLocaleString("en")} calls queued`;
+  say(title, `${label}\nclick: ${folded ? "show" : "fold up"} its methods`);
+  set(head, "aria-label", label);
+  set(head, "aria-expanded", !folded);
 }
 
 function makeEdge(route) {
@@ -204,7 +313,7 @@ function makeEdge(route) {
   const tip = svg("path", { class: "nbray-tip" });
   const count = svg("text", { class: "nbray-edge-count" });
   node.append(line, tip, count);
-  return { node, line, tip, count, target: route.target };
+  return { node, line, tip, count, source: route.source, target: route.target };
 }
 
 function drawEdge({ node, line, count }, number, target) {
