@@ -221,7 +221,7 @@ export class Painter {
     context.fillStyle = "#101418";
     const left = Math.max(x, this.gutter);
     const shown = this.fitted(name, Math.floor((wide - (left - x) - 22) / 8) * 8);
-    if (shown.length > 2) context.fillText(shown, left + 5, y);
+    if (shown === name || shown.length > 4) context.fillText(shown, left + 5, y);
   }
 
   running(scene, state, y, height, colours) {
