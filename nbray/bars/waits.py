@@ -52,7 +52,7 @@ class Tally:
         self._before = done_before
         self._began = now
         self._totals = Counter(names)
-        self._label = label or _label(self._totals) or "waiting"
+        self._label = label or _label(self._totals) or "refs"
         self._done = sum(map(_ready, entries)) + done_before
         self._pace = Pace(now, self._done)
         self.moved = now
@@ -143,7 +143,7 @@ class Loop:
             return False
         self.left(entries)
         done, now = self.total - len(entries) + ready, time.monotonic()
-        label = _label(Counter(self._names.values())) or "waiting"
+        label = _label(Counter(self._names.values())) or "refs"
         bar = Bar(label, done, self.total, elapsed=now - self.began, state=PAUSED)
         if done < self.total:
             if now - self._drawn > FRAME:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nbray import events
 from nbray.channel.connection import Connection
 from nbray.core import explaining as e
 from nbray.core import messages as m
@@ -80,11 +81,30 @@ class Inquiry:
         return tuple(found), certain
 
     def names_of(self, entries: Sequence[Entry]) -> list[str]:
-        """The functions of the calls that make some entries; "" where that is over, or another process' business."""
+        """The functions of the calls that make some entries; "" where that is another process' business, or long ago."""
         with self.owner.lock:
             find, process = self.owner.calls.under_way.get, self.owner.process
             calls = [find(call_of(e.sequence)) if e.owner_id == process else None for e in entries]
-        return [call.function.name if call is not None else "" for call in calls]
+        over = {
+            call_of(entry.sequence)
+            for entry, call in zip(entries, calls, strict=True)
+            if call is None and entry.owner_id == process
+        }
+        told = self._names_in_feed(over) if over else {}
+        return [
+            call.function.name if call is not None else told.get(call_of(entry.sequence), "")
+            for entry, call in zip(entries, calls, strict=True)
+        ]
+
+    def _names_in_feed(self, sequences: set[int]) -> dict[int, str]:
+        """The names of calls that are over, as far back as the feed goes."""
+        process = self.owner.process
+        raws, _ = self.owner.feed.raw_since(0)
+        return {
+            raw[3]: raw[4]
+            for raw in raws
+            if raw[0] == events.TASK_SUBMITTED and raw[3] in sequences and raw[2] == process
+        }
 
     def running_of(self, entries: Sequence[Entry]) -> list[str]:
         """What runs of the calls that make some entries: a line each, the functions with their pids."""

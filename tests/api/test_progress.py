@@ -47,6 +47,14 @@ def test_it_answers_the_refs_when_all_are_there(screen):
     assert (bar.last.done, bar.last.total, bar.last.state, bar.last.label) == (5, 5, DONE, "echo")
 
 
+def test_refs_that_are_there_already_are_named_too(screen):
+    refs = [echo.remote(1), fail.remote()]
+    nbray.wait(refs, num_returns=2)
+    nbray.progress([*refs, nbray.put(1)])
+    groups = [tuple(group) for group in screen.shown[0].last.groups]
+    assert groups == [("echo", 1, 1, 0), ("fail", 1, 1, 1), ("others", 1, 1, 0)]
+
+
 def test_failures_are_counted_and_not_raised(screen):
     refs = [echo.remote(1), fail.remote(), fail.remote()]
     nbray.progress(refs)
