@@ -158,3 +158,15 @@ def test_what_is_saved_shows_without_a_kernel_and_on_github(path):
             if "image/png" in data:
                 assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
             assert "<script" not in data.get("text/html", "")
+
+
+def test_figures_get_no_box_behind_them_in_either_theme():
+    from matplotlib import style
+    from matplotlib.figure import Figure
+    from matplotlib_inline.backend_inline import _fetch_figure_metadata
+
+    with style.context("nbray_widgets.figures"):
+        figure = Figure()
+        figure.add_subplot()
+        assert figure.get_facecolor()[3] == 0
+        assert not _fetch_figure_metadata(figure)
