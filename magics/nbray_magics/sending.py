@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
@@ -109,8 +109,8 @@ def send(notebook: Notebook, code: CellCode, given: frozenset[str] = frozenset()
         NbrayUsageError: something that it reads cannot be pickled; the text says what and of which type.
     """
     names = notebook.names
-    reads = _there(code.reads - given, names)
-    perhaps = _there(code.perhaps - given, names)
+    reads = _there(notebook, code.reads - given)
+    perhaps = _there(notebook, code.perhaps - given)
     left_out: dict[str, str] = {}
     while True:
         reader = _reader(reads | perhaps, names)
@@ -125,9 +125,14 @@ def send(notebook: Notebook, code: CellCode, given: frozenset[str] = frozenset()
             left_out[name] = what
 
 
-def _there(wanted: frozenset[str], names: Mapping[str, Any]) -> set[str]:
-    """Those that the user has; ``display`` and the like are in every cell, and are not his."""
-    found = {name for name in wanted if name in names and names[name] is not getattr(builtins, name, None)}
+def _there(notebook: Notebook, wanted: frozenset[str]) -> set[str]:
+    """Those that the user has. IPython's own ``open``, ``exit`` and the like are not his: builtins do their work there."""
+    names, hidden = notebook.names, getattr(notebook.shell, "user_ns_hidden", {})
+    found = {
+        name
+        for name in wanted
+        if name in names and not (hasattr(builtins, name) and hidden.get(name, builtins) is names[name])
+    }
     if "get_ipython" in found:
         raise NbrayUsageError(
             "the cell uses get_ipython(), which is the notebook's: there is no IPython in the pool"
