@@ -1,12 +1,15 @@
 """From a cell's text and the notebook's variables to what goes into the pool."""
 
 from __future__ import annotations
+import __future__
 
 import ast
 import builtins
 import io
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import reduce
+from operator import or_
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
@@ -18,6 +21,9 @@ from nbray_magics.grammar import NbrayUsageError
 from nbray_magics.notebook import Notebook
 from nbray_magics.parse import nearest
 from nbray_magics.remote import Program
+
+#: Of the shell's flags those of ``__future__``. Others say that more input may follow, and errors then say no more than that.
+_FUTURES = reduce(or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names))
 
 
 class Cell(NamedTuple):
@@ -58,7 +64,7 @@ def understand(notebook: Notebook, text: str, *, here: bool = False) -> Cell:
             f"{_magic_line(body)!r} is for the notebook: magics and shell commands do not run in the pool"
         )
     filename = shell.compile.cache(source, notebook.count, raw_code=source)
-    flags = shell.compile.flags & ~ast.PyCF_ONLY_AST
+    flags = shell.compile.flags & _FUTURES
     if shell.autoawait:
         flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     try:

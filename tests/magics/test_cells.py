@@ -129,6 +129,7 @@ def test_assigned_names_come_back_all_or_none(shared: Kernel):
         ("%%nbray -o lock\nimport threading\nlock = threading.Lock()", "'lock' (type lock) cannot come back"),
         ("%%nbray\nfor x in ():\n    lock = 1\nlock", "The notebook's 'lock' was not sent along"),
         ("%%nbray\nx = 1\ny = (", "line 3"),
+        ("%%nbray\nx = (1 +\nprint(x)", "'(' was never closed"),
         ("%%nbray\nimport os\nos._exit(3)", "WorkerCrashedError: "),
     ],
 )
