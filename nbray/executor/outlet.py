@@ -58,6 +58,7 @@ class Outlet:
         self._known = [0, 0]
         self._answered = 0
         self._adding = threading.Lock()
+        self._order = threading.RLock()  # a finalizer may print in the middle of a print
         #: Who wrote up to where: (0, 1 or 2, end, by), in the order of writing.
         self._spans: deque[tuple[int, int, Any]] = deque()
 
@@ -87,6 +88,16 @@ class Outlet:
                 self._known[index] = sizes[index]
                 self._spans.append((index, sizes[index], by))
 
+    def print(self, stream: int, data: bytes, by: Any, others: Any) -> None:
+        """``note_others`` and ``write``, one thread at a time: a write and the look at where it ended belong together.
+
+        Otherwise two threads that print at once could find the end of the later write both, and the lines of one would pass for
+        the other's.
+        """
+        with self._order:
+            self.note_others(others)
+            self.write(stream, data, by)
+
     def write(self, stream: int, data: bytes, by: Any) -> None:
         """Whole lines by ``by``, after whatever is in the file. ``stream``: 1, 2 or 3."""
         if stream == 3:
@@ -115,25 +126,26 @@ class Outlet:
         Args:
             last: those, too.
         """
-        sizes, positions, spans = self.sizes(), self.positions, self._spans
-        while spans:
-            index, end, by = spans[0]
-            if positions[index] < end <= sizes[index]:
-                for other, further, who in spans:
-                    if other != index or who is not by:
-                        break
-                    if further <= sizes[index]:
-                        end = max(end, further)
-                piece = self._piece(index, end, True, by)
-                assert piece is not None
-                return piece
-            spans.popleft()
-        for index in range(len(sizes)):
-            if positions[index] < sizes[index]:
-                piece = self._piece(index, sizes[index], last, None)
-                if piece is not None:
+        with self._order:
+            sizes, positions, spans = self.sizes(), self.positions, self._spans
+            while spans:
+                index, end, by = spans[0]
+                if positions[index] < end <= sizes[index]:
+                    for other, further, who in spans:
+                        if other != index or who is not by:
+                            break
+                        if further <= sizes[index]:
+                            end = max(end, further)
+                    piece = self._piece(index, end, True, by)
+                    assert piece is not None
                     return piece
-        return None
+                spans.popleft()
+            for index in range(len(sizes)):
+                if positions[index] < sizes[index]:
+                    piece = self._piece(index, sizes[index], last, None)
+                    if piece is not None:
+                        return piece
+            return None
 
     def _piece(self, index: int, end: int, last: bool, by: Any) -> Piece | None:
         start = self.positions[index]

@@ -72,8 +72,7 @@ class Upstream:
         ):  # a fork of user code; a finalizer amid a transition
             outlet.write(number, data, None)
             return
-        outlet.note_others(self.recent)
-        outlet.write(number, data, current() or self.recent)
+        outlet.print(number, data, current() or self.recent, self.recent)
         if time.monotonic() - self._pumped < _GATHER:
             self.owner.lead.nudge()  # whoever polls next passes it on
             return
@@ -149,7 +148,7 @@ class Upstream:
             if target is not None:
                 target.send((m.OUTPUT, who, number, text, pid, node, 0))
                 return
-        self.outlet.write(number, text.encode("utf-8", "backslashreplace"), who)
+        self.outlet.print(number, text.encode("utf-8", "backslashreplace"), who, None)
 
     def _upstream(self, by: By) -> Connection | None:
         """Whoever waits for the call; if he is gone, or there is none, who called last; then anybody."""

@@ -157,7 +157,9 @@ ray.get(train.remote())
     lines = screen.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("nbray: waiting, and nothing has come for")
-    assert re.search(r"train \(on pid \d+, waits in get for 0 s\) -> load \(running on pid \d+ for", lines[1])
+    assert re.search(
+        r"train \(on pid \d+, waits in get for \d+ s\) -> load \(running on pid \d+ for", lines[1]
+    )
 
 
 def test_bars_of_tasks_show_several_at_once_and_leave_their_last_lines() -> None:
