@@ -78,7 +78,7 @@ def running(opened, lab):
     notebook = opened("feed.ipynb", SETUP, SHOW, WORK, "feed.close()")
     notebook.run(0)
     notebook.run(1)
-    notebook.page.locator(".nbray-graph").wait_for()
+    notebook.page.locator(".nbray-view.nbray-graph").wait_for()
     notebook.run(2)
     yield notebook
     (lab.notebooks / "half.gate").touch()

@@ -8,7 +8,10 @@ import pytest
 from kernels import PATIENCE, Kernel, after, of_kind, said
 
 pytestmark = pytest.mark.may_leak(
-    "fds", "processes", why="jupyter_client keeps an event loop, and the kernel of all tests here its pool"
+    "fds",
+    "processes",
+    "files",
+    why="jupyter_client keeps an event loop, and the kernel of all tests here its pool",
 )
 
 

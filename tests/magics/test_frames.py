@@ -13,7 +13,10 @@ import nbray
 from nbray_magics.frames import users
 
 pytestmark = pytest.mark.may_leak(
-    "fds", "processes", why="jupyter_client keeps an event loop, and the kernel of all tests here its pool"
+    "fds",
+    "processes",
+    "files",
+    why="jupyter_client keeps an event loop, and the kernel of all tests here its pool",
 )
 
 DEFINE = """import threading

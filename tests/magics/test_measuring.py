@@ -9,7 +9,10 @@ import pytest
 from kernels import Kernel, after, of_kind
 
 pytestmark = pytest.mark.may_leak(
-    "fds", "processes", why="jupyter_client keeps an event loop, and the kernel of all tests here its pool"
+    "fds",
+    "processes",
+    "files",
+    why="jupyter_client keeps an event loop, and the kernel of all tests here its pool",
 )
 
 SPLIT = "nbray.get([part.remote(data[i:i + chunk]) for i in range(0, len(data), chunk)])"
@@ -82,7 +85,6 @@ def test_a_local_pool_is_larger_while_more_workers_are_measured(ready: Kernel):
     assert ready.value("[row.workers for row in _.rows], nbray.cluster_resources()['CPU']") == "([1, 3], 2.0)"
 
 
-@pytest.mark.may_leak("files", why="the kernel that the tests share goes on with another pool")
 def test_a_pool_that_adapts_is_refused(ready: Kernel):
     ready.ok("%nbray shutdown")
     ready.ok("%nbray init --adapt 1 2")

@@ -16,6 +16,7 @@ from kernels import PATIENCE
 pytestmark = pytest.mark.may_leak(
     "fds",
     "processes",
+    "files",
     why="jupyter_client keeps an event loop for as long as the process lives; the kernel's pool outlives a test",
 )
 
@@ -364,7 +365,6 @@ ray.get([plain.remote(), actor.m.remote()]); del actor
     assert '<span class="ansi-red-fg" style="color:#e75c58">red</span> \\x1b[2J &lt;script&gt;' in html
 
 
-@pytest.mark.may_leak("files", why="the kernel that the tests share goes on with another pool")
 def test_after_a_restart_of_the_pool_and_after_unloading(cells):
     cells.run("ray.shutdown(); ray.init(num_cpus=2)")
     cell = cells.run("ray.get(say.remote('again'))")

@@ -82,8 +82,8 @@ def test_the_licences_of_what_is_bundled_are_there():
     assert all("resolved" not in package for package in lock["packages"].values())
 
 
-def test_the_units_of_the_browser_side_pass_their_own_tests(node: str):
-    done = subprocess.run([node, "--test"], cwd=SOURCES, capture_output=True, text=True, check=False)
+def test_the_units_of_the_browser_side_pass_their_own_tests(packages: Path, node: str):
+    done = subprocess.run([node, "--test"], cwd=packages, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:]
 
 
