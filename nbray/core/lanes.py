@@ -43,7 +43,8 @@ class Lane:
     """A lease and the executor behind it.
 
     ``calls`` are those sent and not answered, in the order of sending. ``peer`` is the shell's connection. ``head`` is the
-    call that was running at the last tick. ``last``: the running call is the last that its executor runs.
+    number of the call that was running at the last tick, or 0 (the call itself would keep its refs alive when it has ended).
+    ``last``: the running call is the last that its executor runs.
     """
 
     __slots__ = (
@@ -78,7 +79,7 @@ class Lane:
         self.known: set[int] = set()
         self.gone = False
         self.idle = True
-        self.head: Call | None = None
+        self.head = 0
         self.last = False
 
     @property
@@ -304,8 +305,8 @@ class Lanes:
             for lane in [lane for lane in pool.idle if now - lane.since >= LINGER]:
                 self._give(lane)
             for lane in pool.lanes:
-                running = lane.running
-                if running is not None and running is lane.head:
+                running = next(iter(lane.calls), 0)
+                if running and running == lane.head:
                     self._is_long(lane)
                 lane.head = running
             if pool.ready:

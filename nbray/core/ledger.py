@@ -335,4 +335,4 @@ def readable(resources: Iterable[tuple[str, int]]) -> str:
 def amount(name: str, units: int) -> str:
     """``0.5``, or of memory ``1.5 GiB``."""
     whole = units / RESOURCE_UNIT
-    return f"{whole / (1 << 30):.3g} GiB" if name == "memory" else f"{whole:g}"
+    return f"{whole / (1 << 30):.3g} GiB" if name.endswith("memory") else f"{whole:g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from typing import Any
 
@@ -535,6 +536,21 @@ def test_what_waits_behind_a_call_that_takes_longer_than_it_used_to_is_called_ba
     owner.lanes.returned(lane, tuple(call.sequence for call in others), False, 3.0)
     assert owner.took(WANT) == [(SPEC, 1)]
     assert list(lane.calls.values()) == [stuck]
+
+
+def test_an_idle_lane_keeps_nothing_of_the_call_that_it_ran_last(owner: Owner) -> None:
+    class Result:
+        pass
+
+    lane = owner.grant()
+    (call,) = owner.submit(function())
+    call.entries.append(result := Result())
+    alive = weakref.ref(result)
+    owner.lanes.tick(1.0)
+    owner.finish(lane)
+    owner.effects.clear()
+    del call, result
+    assert alive() is None
 
 
 def test_calls_that_follow_each_other_are_left_where_they_are(owner: Owner) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from nbray.core.impasse import GRACE, LONG_GRACE
-from nbray.core.ledger import NO_LIMIT, Block
+from nbray.core.ledger import NO_LIMIT, Block, readable
 from nbray.core.messages import RESOURCE_UNIT
 from nbray.core.placement import PATIENCE, SPARE, ActorLost, End, Place, Placement, Recheck, Resized, Tell
 
@@ -1051,3 +1051,9 @@ class AgainstTheModel(RuleBasedStateMachine):
 
 TestAgainstTheModel = AgainstTheModel.TestCase
 TestAgainstTheModel.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def test_amounts_of_memory_are_told_in_gibibytes():
+    gibibyte = (1 << 30) * RESOURCE_UNIT
+    resources = (("CPU", RESOURCE_UNIT // 2), ("memory", gibibyte), ("object_store_memory", 2 * gibibyte))
+    assert readable(resources) == "{CPU: 0.5, memory: 1 GiB, object_store_memory: 2 GiB}"
