@@ -44,6 +44,7 @@ $(BIN)/python:
 $(VENV)/demo.stamp: $(BIN)/python pyproject.toml
 	@echo "installing nbray and JupyterLab into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	@$(BIN)/python -m compileall -q nbray magics widgets  # where PYTHONDONTWRITEBYTECODE is set, every start would compile
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/demo.stamp

@@ -95,12 +95,12 @@ def _be_template(channel: socket.socket, boot: Boot) -> Boot:
     linux.set_process_name("nbray:template")
     linux.adopt_orphans()
     template = Template(channel, boot)
+    # Collections cost time while it imports, and in the children they would write to every page shared with the template.
+    gc.disable()
     preimport(boot)
     os.chdir("/")
-    # Collections in the children would write to every page that they share with the template.
     gc.collect()
     gc.freeze()
-    gc.disable()
     child = template.serve()
     if child is None:
         os._exit(0)
