@@ -28,6 +28,8 @@ _KEEP, _DIG = 1 << 16, 1 << 22
 #: Bytes of each stream that a dead process' owner still gets.
 _REST = 1 << 20
 
+_lseek, _END = os.lseek, os.SEEK_END
+
 
 class Piece(NamedTuple):
     """Whole lines of one stream, by one call or by none."""
@@ -75,6 +77,15 @@ class Outlet:
 
     def sizes(self) -> list[int]:
         return [os.lseek(file, 0, os.SEEK_END) for file in self._files]
+
+    def has_news(self) -> bool:
+        """Whether something was not yet passed on. Asked at each call's answer, so it makes no list."""
+        files, positions = self._files, self.positions
+        return (
+            _lseek(files[0], 0, _END) != positions[0]
+            or _lseek(files[1], 0, _END) != positions[1]
+            or (len(files) == 3 and _lseek(files[2], 0, _END) != positions[2])
+        )
 
     def behind(self) -> int:
         """Bytes that were not yet passed on."""

@@ -92,7 +92,8 @@ class Upstream:
         if filling is not None and (filling.closed or not filling.unsent):
             self._filling = None
             outlet.settle()
-        while (seen := outlet.sizes()) != outlet.positions:
+        while outlet.has_news():
+            seen = outlet.sizes()
             if self.owner.lock.held_here or not self._pumping.acquire(blocking=last):
                 return  # in the middle of a transition; or who pumps looks once more after he has let go
             try:
@@ -201,7 +202,7 @@ class Upstream:
             self.out.end(call)
         if self.err.begun:
             self.err.end(call)
-        if self.outlet.sizes() != self.outlet.positions:
+        if self.outlet.has_news():
             self.pump(last=True)
             self._wait_for_room(0)
         if self._reports:
