@@ -53,8 +53,10 @@ class NbrayMagics(Magics):
             if command.verb is table.alone and cell and not cell[0].strip():
                 command = Command(None, {}, True)
             if command.verb is None:
-                state = f"nbray: {status_line()}\n\n" if table is LINE else ""
-                print(f"{state}{table.overview()}")
+                if table is LINE:
+                    print(f"nbray: {status_line()}\n\n{LINE.overview()}\n\n{_CELLS}")
+                else:
+                    print(table.overview())
                 return None
             if command.help:
                 print(table.help(command.verb))
@@ -65,6 +67,14 @@ class NbrayMagics(Magics):
                 raise  # the user's own, or one that knows how it wants to look
             # UsageError is what IPython shows as one line, without a traceback.
             raise UsageError(str(error)) from None
+
+
+#: Who lists the verbs of ``%nbray`` wants to know of the others, too.
+_CELLS = (
+    f"  As the first line of a cell: {CELL.magic} runs it in the pool, "
+    f"{' and '.join(f'{CELL.magic} {verb}' for verb in CELL.verbs)} measure it.\n"
+    f"  {CELL.magic} --help tells more."
+)
 
 
 def _explain() -> None:

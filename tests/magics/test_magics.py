@@ -100,7 +100,8 @@ def run(shell, pool, capsys):
 
 
 def test_alone_it_tells_the_state_and_the_verbs(run, pool):
-    assert "no pool is running" in run("%nbray")
+    said = run("%nbray")
+    assert "no pool is running" in said and "%%nbray time and %%nbray sweep" in said
     run("%nbray init -n 2")
     text = run("%nbray")
     assert text.startswith("nbray: 1.5 of 2 CPUs in use on 1 node")
