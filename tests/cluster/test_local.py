@@ -178,3 +178,8 @@ def test_a_killed_driver_leaves_no_process_and_no_file() -> None:
         time.sleep(0.01)
     assert os.listdir(top) == []
     os.rmdir(top)
+
+
+def test_importing_dask_leaves_yaml_as_it_was() -> None:
+    code = "import yaml; ours = yaml.SafeLoader; import nbray.cluster.quiet; assert yaml.SafeLoader is ours"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
