@@ -133,7 +133,7 @@ class AsyncHost:
                 slots.release()
         finally:  # and whoever cancels it now is too late
             executor.cancelling.elsewhere.pop((connection, current.sequence), None)
-            self._running.discard(asyncio.current_task())  # type: ignore[arg-type]
+            self._running.discard(asyncio.current_task())
 
     async def _serve(self, connection: Connection, call: Any, current: Current) -> None:
         executor = self._executor
