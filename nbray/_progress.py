@@ -97,7 +97,7 @@ def _block(found: list[Any], desc: str) -> None:
         while True:
             with owner.interrupts.put_off():
                 pause = bar.look(lambda: all(map(_ready, entries)))
-            ready, _ = owner.wait(entries, len(entries), pause)
+            ready, _ = owner.waiting.wait(entries, len(entries), pause)
             if len(ready) == len(entries):
                 how = "done"
                 return
@@ -145,7 +145,7 @@ def _iterate(found: list[Any], desc: str) -> Iterator[Any]:
             if not ready:
                 with owner.interrupts.put_off():
                     pause = bar.look(lambda: any(map(_ready, waiting)))  # noqa: B023 - called before it changes
-                ready, _ = owner.wait(waiting, 1, pause)
+                ready, _ = owner.waiting.wait(waiting, 1, pause)
             for entry in ready:
                 each = left.pop(entry)
                 if isinstance(each, ObjectRefGenerator):

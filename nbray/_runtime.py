@@ -29,8 +29,9 @@ from nbray.core.ownership import Entry
 from nbray.exceptions import ActorAlreadyExistsError, RaySystemError
 from nbray.machine import MemoryFigures, cpu_count
 from nbray.owner.actors import NameTaken, why
-from nbray.owner.owner import Owner, stop_if_daemon
+from nbray.owner.owner import Owner
 from nbray.owner.reloads import Reloaded
+from nbray.owner.waiting import stop_if_daemon
 from nbray.store.directory import make_store, remove_store
 
 if TYPE_CHECKING:
@@ -70,13 +71,13 @@ class Runtime:
         self.executor = executor
         self.pid = os.getpid()
         self.put = owner.put
-        self.get = owner.get
-        self.wait = owner.wait
+        self.get = owner.waiting.get
+        self.wait = owner.waiting.wait
         self.submit = owner.tasks.submit
         self.function = owner.calls.function
         self.call_actor = owner.actors.call
-        self.on_ready = owner.on_ready
-        self.resolve = owner.peers.resolve
+        self.on_ready = owner.waiting.on_ready
+        self.resolve = owner.passing.resolve
         self._pinned: list[Entry] = []
 
     @property
@@ -126,7 +127,7 @@ class Runtime:
 
     def _found(self, handle: bytes) -> tuple[Entry, bytes]:
         oid, creator, meta = msgpack.unpackb(handle, use_list=False)
-        return self.owner.peers.resolve(oid, Address(*creator)), meta
+        return self.owner.passing.resolve(oid, Address(*creator)), meta
 
     def current_actor(self) -> tuple[Entry, bytes]:
         """The entry of the actor that this process is, and its class' meta.
@@ -415,9 +416,9 @@ def _start(
             entry_type=_entry_type,
             send_up=lambda message: pools[0].uplink.send(message),
         )
-        owner.listen()
+        owner.chronicle.listen()
         owner.feed.append((events.PROCESS, time.time(), process, "up", "driver", os.getpid(), node, ""))
-        owner.feed.on_watch = owner.watch
+        owner.feed.on_watch = owner.chronicle.watch
         _in_a_kernel()
         if "IPython" in sys.modules:
             owner.reloads = Reloaded().look

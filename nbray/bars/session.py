@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any
 
 from nbray.core.ownership import Entry
-from nbray.owner import owner as owners
-from nbray.owner.owner import Owner, Watch
+from nbray.owner import waiting
+from nbray.owner.owner import Owner
+from nbray.owner.waiting import Watch
 
 
 def serve(owner: Owner) -> None:
     """From here on, long waits of this driver show bars, and so do tasks that report how far they are."""
-    owner.on_long = partial(_watch, owner)
+    owner.waiting.on_long = partial(_watch, owner)
     owner.reported = partial(_reported, owner)
 
 
@@ -34,9 +35,9 @@ def _watch(owner: Owner, entries: Sequence[Entry], needed: int) -> Watch:
     owner.console.before = board.aside
 
     def follow(waited: Callable[[Sequence[Entry], int], bool]) -> None:
-        owner.after_wait = waited
+        owner.waiting.after_wait = waited
 
-    return Wait(owner.inquiry, entries, needed, owners.LONG, follow=follow)
+    return Wait(owner.inquiry, entries, needed, waiting.LONG, follow=follow)
 
 
 def _reported(owner: Owner, reports: list[Any]) -> None:

@@ -47,7 +47,7 @@ def become(executor: Executor, creation: bytes) -> None:
         return
     except BaseException as error:
         failed = executor.runner.failure(error, f"{name}.__init__")
-    waiting = owner.peers.unacknowledged()
+    waiting = owner.holding.unacknowledged()
     if waiting:
         executor.runner.acknowledged(waiting)
     executor.hosted(None if failed is None else failed[1])  # type: ignore[arg-type]

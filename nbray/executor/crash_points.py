@@ -65,7 +65,7 @@ def _first(marker: str) -> bool:
 
 def _watch(executor: Executor, reach: Any) -> None:
     take, find, answer = executor.owner.peers.handlers[m.CALLS], executor.runner.find, executor.answer
-    ask_hold, acknowledged = executor.owner.peers.ask_hold, executor.runner.acknowledged
+    ask_hold, acknowledged = executor.owner.holding.ask, executor.runner.acknowledged
     asked: set[int] = set()
 
     def calls(connection: Connection, message: Message) -> None:
@@ -113,5 +113,5 @@ def _watch(executor: Executor, reach: Any) -> None:
     executor.owner.peers.handlers[m.CALLS] = calls
     setattr(executor.runner, "find", found)  # noqa: B010 (for mypy, methods are not for replacing)
     setattr(executor, "answer", reply)  # noqa: B010
-    setattr(executor.owner.peers, "ask_hold", ask)  # noqa: B010
+    setattr(executor.owner.holding, "ask", ask)  # noqa: B010
     setattr(executor.runner, "acknowledged", held)  # noqa: B010

@@ -68,7 +68,7 @@ class Generators:
                 self._send(call, outlet, item)
                 del item
                 while outlet.full:
-                    self._owner.block(lambda: not outlet.full, None, (), 0)
+                    self._owner.waiting.block(lambda: not outlet.full, None, (), 0)
                 if call.connection.behind > _CROWDED:
                     self._owner.lead.run_until(lambda: call.connection.behind <= _CLEAR)
         finally:

@@ -90,11 +90,11 @@ class Executor:
         self.upstream = Upstream(self, boot.log_path)
         owner.reloads = lambda: self.runner.reloading.known
         follow(running_call)
-        owner.on_block, owner.on_unblock = self._blocked, self._unblocked
+        owner.waiting.on_block, owner.waiting.on_unblock = self._blocked, self._unblocked
         owner.on_flush = self.upstream.share_events
         owner.cause = self._cause
         owner.current_name = self._current_name
-        owner.peers.caller = self._caller
+        owner.copies.caller = self._caller
         owner.current_lease = lambda: self.lease
         owner.activity = self._activity
         owner.reported = self.upstream.pass_reports
@@ -247,9 +247,9 @@ class Executor:
 
     def refuse(self, call: Any) -> None:
         """A call goes back unrun: so do the holds that its owner counted for us."""
-        self.owner.import_value(call[2], own=False)
+        self.owner.passing.import_value(call[2], own=False)
         for _, value in call[3]:
-            self.owner.import_value(value, own=False)
+            self.owner.passing.import_value(value, own=False)
 
     # -- blocking in user code ------------------------------------------------------------------------------------------
 
@@ -496,7 +496,7 @@ class Executor:
         """Send a call's result, after everything that has to be known before it."""
         owner = self.owner
         self.upstream.end_lines(call)
-        waiting = owner.peers.unacknowledged()
+        waiting = owner.holding.unacknowledged()
         if waiting:
             self.runner.acknowledged(waiting)
         outlets = call.connection.context.outlets

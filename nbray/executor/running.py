@@ -137,7 +137,7 @@ class Runner:
             if function[1]:
                 self.reloading.apply(function[1])
             with self.owner.lock:
-                value, guard = self.owner.import_value(function[0], own=False)
+                value, guard = self.owner.passing.import_value(function[0], own=False)
             function = self.owner.values.load(value)
             caller.functions[number] = function
         return function
@@ -157,11 +157,11 @@ class Runner:
         owner = self.owner
         if type(payload) is not bytes or slots:
             with owner.lock:
-                payload, guard = owner.import_value(payload, own=False)
+                payload, guard = owner.passing.import_value(payload, own=False)
                 keep.append(guard)
                 imported = []
                 for key, value in slots:
-                    value, guard = owner.import_value(value, own=False)
+                    value, guard = owner.passing.import_value(value, own=False)
                     keep.append(guard)
                     imported.append((key, value))
         args, kwargs = owner.values.load(payload)
@@ -226,7 +226,7 @@ class Runner:
                 if entry.owner is not None and type(entry.value) is not bytes:
                     others.setdefault(entry.owner, []).append(entry)
             requests = [
-                owner.peers.ask_hold([entry.id for entry in theirs], address, tuple(theirs), receiver)
+                owner.holding.ask([entry.id for entry in theirs], address, tuple(theirs), receiver)
                 for address, theirs in others.items()
             ]
         if requests:
@@ -238,14 +238,14 @@ class Runner:
                 (oid, address, None if type(value) is bytes else value, owner.process)
                 if oid in held
                 else (oid, address, value, hold)
-                for oid, address, value, hold in owner.export(entries, receiver.process)
+                for oid, address, value, hold in owner.passing.export(entries, receiver.process)
             )
 
     def acknowledged(self, requests: list[int]) -> None:
         """Wait until owners have counted what this process, or a receiver of its results, keeps."""
-        peers = self.owner.peers
+        holding = self.owner.holding
         self.owner.lead.run_until(
-            lambda: all(map(peers.acknowledged, requests)), time.monotonic() + _ACK_LIMIT
+            lambda: all(map(holding.acknowledged, requests)), time.monotonic() + _ACK_LIMIT
         )
 
     def overdue(self, call: Current, error: BaseException) -> list[WireValue]:

@@ -27,9 +27,9 @@ from nbray.exceptions import (
     RayError,
     RaySystemError,
 )
+from nbray.owner.calls import Target
 from nbray.owner.guards import ActorLife, Guard
 from nbray.owner.lineage import Again, lost_with_node
-from nbray.owner.peers import Target
 from nbray.wire.errors import describe_error
 
 if TYPE_CHECKING:
@@ -397,7 +397,7 @@ class Actors:
             return
         connection.on_message = self.owner.peers.message
         connection.on_close = self._closed
-        connection.on_open = partial(self.owner.process_up, "actor")
+        connection.on_open = partial(self.owner.chronicle.process_up, "actor")
         connection.context = Target(address.process, machine)
         connection.send((m.ATTACH_ACTOR, machine.actor_id, machine.epoch))
         machine.peer = connection
@@ -416,7 +416,7 @@ class Actors:
 
     def _closed(self, connection: Connection, error: BaseException | None) -> None:
         machine = connection.context.machine
-        self.owner.process_down("actor", connection, error or "ended")
+        self.owner.chronicle.process_down("actor", connection, error or "ended")
         self.unsent.pop(machine, None)
         machine.lost(connection)
         self._in_limbo(machine)

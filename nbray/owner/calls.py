@@ -6,7 +6,6 @@ Where a call runs is decided by the machines: ``owner/tasks.py`` has the lanes, 
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
 from collections import deque
@@ -22,12 +21,27 @@ from nbray.core.lanes import Lane, Pool
 from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Entry, refs_in, with_refs
 from nbray.exceptions import SerializationError
-from nbray.wire.errors import dump_error, load_error
+from nbray.wire.errors import load_error
 from nbray.wire.explain import explain_arguments, explain_unpicklable
 from nbray.wire.pickling import Dumped, dump, dump_function
 
 if TYPE_CHECKING:
     from nbray.owner.owner import Owner
+
+
+class Target:
+    """What a connection to an executor leads to: a ``Lane`` or an ``ActorCalls``. Its ``context``.
+
+    Attributes:
+        last: name, origin and sequence number of the call that was sent last.
+    """
+
+    __slots__ = ("process", "machine", "last")
+
+    def __init__(self, process: bytes, machine: Any) -> None:
+        self.process = process
+        self.machine = machine
+        self.last = ("", "", 0)
 
 
 class Calls:
@@ -124,7 +138,7 @@ class Calls:
                 self.fail(call, entry.value)
                 return
         if borrowed:
-            self.owner.peers.fetch_locked(borrowed)
+            self.owner.borrowing.fetch_locked(borrowed)
 
     def _argument_ready(self, call: Call, entry: Entry) -> None:
         call.missing -= 1
@@ -158,7 +172,7 @@ class Calls:
             owner.complete(entry, value)
 
     def fail_with(self, call: Call, error: BaseException) -> None:
-        self.fail(call, (m.ERROR, dump_error(error, call.function.name, os.getpid(), self.owner.node.hex())))
+        self.fail(call, self.owner.values.failure(error, call.function.name))
 
     # -- sending and answers ---------------------------------------------------------------------------------------
 
@@ -178,14 +192,14 @@ class Calls:
                 if type(number) is int:
                     blob = function.blob
                     if function.refs is not None and function.refs.contained:
-                        blob = with_refs(blob, owner.export(function.refs.contained, receiver))
+                        blob = with_refs(blob, owner.passing.export(function.refs.contained, receiver))
                     peer.send((m.FUNCTION, number, blob, function.name, function.reloads))
             payload = call.payload
             if call.refs:
-                payload = with_refs(payload, owner.export(call.refs, receiver))
+                payload = with_refs(payload, owner.passing.export(call.refs, receiver))
             slots: Any = ()
             if call.slots:
-                slots = [(key, owner.export_value(entry, receiver)) for key, entry in call.slots]
+                slots = [(key, owner.passing.export_value(entry, receiver)) for key, entry in call.slots]
             returns = len(call.entries) if call.stream is None else m.STREAMING
             batch.append((call.sequence, number, payload, slots, returns, call.extra, call.origin))
             append((events.TASK_DISPATCHED, now, owner.process, call.sequence, receiver, call.attempt))
@@ -221,7 +235,7 @@ class Calls:
                     owner.complete(entry, value)
                 else:
                     large = large or value[0] == m.SHARED
-                    value, guard = owner.import_value(value, own=True)
+                    value, guard = owner.passing.import_value(value, own=True)
                     if guard is not None and guard.contained:
                         owner.inheritance.expect(guard.contained, context.process)
                     owner.complete(entry, value, guard)
@@ -233,7 +247,7 @@ class Calls:
             value = values[0] if status == m.CANCELLED and values else owner.cancelling.error(call)
             self._ended(call, context, value, duration, started, "cancelled")
         else:
-            value, _ = owner.import_value(values[0], own=False)
+            value, _ = owner.passing.import_value(values[0], own=False)
             inside = refs_in(value)
             if inside:
                 owner.inheritance.expect(inside, context.process)
@@ -305,7 +319,7 @@ class Calls:
     def _discard(self, values: Sequence[WireValue]) -> None:
         """Values that nobody waits for: importing and dropping them gives back holds and files."""
         for value in values:
-            self.owner.import_value(value, own=True)
+            self.owner.passing.import_value(value, own=True)
 
 
 @lru_cache

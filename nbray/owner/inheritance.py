@@ -49,7 +49,7 @@ class Inheritance:
                 continue
             entry.guard.segment = self.owner.values.segment(value)
             if is_put(value):
-                self.owner.peers.take_over_copies(entry.id, [Address(*each) for each in value[8]])
+                self.owner.copies.take_over(entry.id, [Address(*each) for each in value[8]])
             kept.setdefault(tuple(value[6]), []).append((entry.id, value[3]))
             for replica in value[8] if is_put(value) else ():
                 kept.setdefault(tuple(replica), []).append((entry.id, copy_name(entry.id)))

@@ -102,7 +102,7 @@ class Lineages:
                 owner.complete(entry, end.value)  # type: ignore[arg-type]
             else:
                 why = f"{lineage.call.function.name}, which had yielded it, did not when it ran again."
-                owner.peers.fail_entry(entry, ObjectLostError(f"object {entry.id.hex()} is lost. {why}"))
+                owner.fail(entry, ObjectLostError(f"object {entry.id.hex()} is lost. {why}"))
         self._remake(todo)
 
     def is_lost(self, entry: Entry) -> bool:
@@ -150,7 +150,7 @@ class Lineages:
             hold.lost, hold.put, hold.fetching = place_of(entry.value), is_put(entry.value), False
             entry.ready, entry.value = False, None
         if borrowed:
-            self.owner.peers.fetch_locked(borrowed)
+            self.owner.borrowing.fetch_locked(borrowed)
         self._remake([(entry, lineage_of(entry)) for entry in lost if entry.owner is None])
 
     def _remake(self, todo: list[tuple[Entry, Lineage | None]]) -> None:
@@ -166,9 +166,9 @@ class Lineages:
             entry.ready, entry.value = False, None
             if lineage is None:
                 why = PUT_ONCE if put else MADE_ONCE
-                self.owner.peers.fail_entry(entry, lost_with_node(entry.id, node, why))
+                self.owner.fail(entry, lost_with_node(entry.id, node, why))
             elif lineage.actor is not None and lineage.actor() is None:
-                self.owner.peers.fail_entry(entry, lost_with_node(entry.id, node, NO_ACTOR))
+                self.owner.fail(entry, lost_with_node(entry.id, node, NO_ACTOR))
             elif lineage.items is not None:
                 self._want_item(lineage, entry, node, made, todo, calls)
             else:
@@ -198,7 +198,7 @@ class Lineages:
             lineage.call.retries, lineage.call.attempt = call.retries, call.attempt
         else:
             del lineage.wanted[index]
-            self.owner.peers.fail_entry(entry, lost_with_node(entry.id, node, MADE_ONCE))
+            self.owner.fail(entry, lost_with_node(entry.id, node, MADE_ONCE))
 
     def _call(
         self,
@@ -273,10 +273,10 @@ class Lineages:
         value: Any = entry.value
         if value is None:
             return False
-        where = self.owner.peers.take_copy(entry.id)
+        where = self.owner.copies.take_one(entry.id)
         if where is None:
             return False
-        entry.value = at_copy(value, where, self.owner.peers.copies(entry.id))
+        entry.value = at_copy(value, where, self.owner.copies.of(entry.id))
         entry.guard.segment.moved(entry.value)
         return True
 
@@ -290,7 +290,7 @@ class Lineages:
         segment = entry.guard.segment
         if segment is not None:  # its owner is dead, and we give it up
             segment.moved(value)
-            self.owner.peers.take_over_copies(entry.id, [Address(*each) for each in value[8]])
+            self.owner.copies.take_over(entry.id, [Address(*each) for each in value[8]])
         return True
 
 

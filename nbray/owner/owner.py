@@ -2,30 +2,24 @@
 
 Everything that changes state happens under ``lock``; what user code must see (callbacks) is put off until it is free. The pure
 machines of ``core/`` decide, the shells around this file carry out: ``calls.py`` (what tasks and methods have in common),
-``tasks.py`` (lanes), ``actors.py``, and ``peers.py`` (what other processes ask for).
+``tasks.py`` (lanes), ``actors.py``, ``waiting.py`` (``get`` and ``wait``), and ``peers.py`` (the other processes), with what
+passes between those: refs and values (``passing.py``, ``borrowing.py``), holds (``holding.py``), large objects (``copies.py``).
 """
 
 from __future__ import annotations
 
 import itertools
-import os
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
-from itertools import compress, filterfalse, islice
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from nbray import events
-from nbray.channel.connection import Connection
 from nbray.channel.interrupts import DeferringLock, Interrupts
 from nbray.channel.leader import Leadership
 from nbray.channel.reactor import Reactor
-from nbray.core import messages as m
-from nbray.core.digest import Digest
 from nbray.core.ids import (
     FIRST_STREAM,
     STREAM_STRIDE,
@@ -34,54 +28,37 @@ from nbray.core.ids import (
     ObjectId,
     ProcessId,
     object_id,
+    owner_of,
     sequence_of,
 )
 from nbray.core.lineage import place_of, put_value
-from nbray.core.messages import Message, WireValue
-from nbray.core.ownership import Completer, Entry, Holds, refs_in, with_refs
-from nbray.exceptions import (
-    GetTimeoutError,
-    ObjectLostError,
-    RaySystemError,
-)
+from nbray.core.messages import RELEASE, Message
+from nbray.core.ownership import Completer, Entry, Holds
+from nbray.exceptions import RaySystemError
 from nbray.owner.actors import Actors
+from nbray.owner.borrowing import Borrowing
 from nbray.owner.calls import Calls
 from nbray.owner.cancelling import Cancelling
-from nbray.owner.console import NOBODY, Author, Console
-from nbray.owner.guards import Garbage, Guard
+from nbray.owner.chronicle import Chronicle
+from nbray.owner.console import Console
+from nbray.owner.copies import Copies
+from nbray.owner.guards import DROP_HOLD, DROP_SEGMENT, DROP_STREAM, Garbage
+from nbray.owner.holding import Holding
 from nbray.owner.inheritance import Inheritance
 from nbray.owner.lineage import Lineages
 from nbray.owner.origin import cause
+from nbray.owner.passing import Passing
 from nbray.owner.peers import Peers
 from nbray.owner.reloads import Stamps
 from nbray.owner.replicas import Replicas
 from nbray.owner.streams import Streams
 from nbray.owner.tasks import Tasks
-from nbray.owner.values import Values, contained, pickled
-from nbray.wire.errors import dump_error
+from nbray.owner.values import Values, pickled
+from nbray.owner.waiting import Waiting
 
 if TYPE_CHECKING:
     from nbray.core.explaining import Activity
     from nbray.owner.inquiry import Inquiry
-
-_ready = attrgetter("ready")
-_failed = attrgetter("failed")
-_value = attrgetter("value")
-
-#: Seconds a blocked ``get`` of a task waits before it lends its slot.
-GRACE = 0.002
-#: Seconds after which a driver's ``get`` or ``wait`` is a long one.
-LONG = 2.0
-
-
-class Watch(Protocol):
-    """Looks after one long wait."""
-
-    def look(self) -> float:
-        """Called on the waiting thread, without locks; answers the seconds until the next look."""
-
-    def close(self, how: str) -> None:
-        """It is over: "done", "interrupted", "timed out" or "ended" (with the session)."""
 
 
 class Owner:
@@ -123,7 +100,8 @@ class Owner:
         self.address = self.reactor.address
         self.lead = Leadership(self.reactor, self.interrupts, self.flush, self.tick)
         self.garbage: Garbage = deque()
-        self.values = Values(node, store_dir, serve or self.address, self.garbage, self._stored)
+        self.chronicle = Chronicle(self)
+        self.values = Values(node, store_dir, serve or self.address, self.garbage, self.chronicle.stored)
         self.holds = Holds()
         self.complete = Completer()
         self.canonical: WeakValueDictionary[bytes, Entry] = WeakValueDictionary()
@@ -131,9 +109,7 @@ class Owner:
         self.completions = 0
         self.deferred: deque[Callable[[], None]] = deque()
         self.console = Console(node)
-        self._digest = Digest()
         self.closed = False
-        self._said_what_runs_on = False
         #: The interpreter ends: Python runs our last handler, and only daemon threads are left beside it.
         self.exiting = False
         self.abandoned = ""
@@ -145,17 +121,10 @@ class Owner:
         #: Modules that were edited and loaded again; see ``reloads.py``.
         self.reloads: Callable[[], Stamps] = tuple
         self.current_lease: Callable[[], int | None] = lambda: None
-        #: Called when the user code of a task or actor waits for longer than a moment: for which entries, until when.
-        self.on_block: Callable[[Sequence[Entry], float | None], None] | None = None
-        self.on_unblock: Callable[[], None] | None = None
-        #: In a driver: called when a ``get`` or ``wait`` has taken ``LONG`` seconds; answers who looks after it from there on.
-        self.on_long: Callable[[Sequence[Entry], int], Watch] | None = None
         #: Called before every poll and every second: what an executor has to pass on.
         self.on_flush: Callable[[], None] | None = None
         #: Takes reports of bars. Called under the lock.
         self.reported: Callable[[list[Any]], None] = _unheard
-        #: Called after each ``wait`` with its refs and how many are ready, until it answers False.
-        self.after_wait: Callable[[Sequence[Entry], int], bool] | None = None
         self.dead_nodes: set[bytes] = set()
         # Of the driver for which this process works; an executor learns them from who attaches to it.
         self.job = b""
@@ -170,6 +139,12 @@ class Owner:
         self.tasks = Tasks(self)
         self.actors = Actors(self)
         self.streams = Streams(self)
+        self.waiting = Waiting(self)
+        self.passing = Passing(self)
+        self.borrowing = Borrowing(self)
+        self.holding = Holding(self)
+        self.copies = Copies(self)
+        self.values.localize = self.copies.localize
         self.peers = Peers(self)
         self.reactor.on_accept = self.peers.accepted
         self._notices: dict[str, Callable[..., None]] = {
@@ -183,14 +158,13 @@ class Owner:
             "processes_gone": self.peers.processes_gone,
             "named": self.actors.answered,
             "resources": self.actors.answered,
-            "output": self._printed_last,
+            "output": self.chronicle.printed_last,
             "actors": self.actors.answered,
             "supply": self.actors.answered,
             "resized": self.actors.answered,
-            "node": self._node,
-            "sampled": self._sampled,
+            "node": self.chronicle.node,
+            "sampled": self.chronicle.sampled,
         }
-        self.values.localize = self.peers.localize
 
     @cached_property
     def inquiry(self) -> Inquiry:
@@ -230,183 +204,17 @@ class Owner:
         entry.ready = True
         return entry
 
-    def get(self, refs: Sequence[Entry], timeout: float | None = None) -> list[Any]:
-        """The values, in order; the first failure is raised, without waiting for the rest.
+    def own(self, oid: bytes) -> Entry | None:
+        """The entry of an object of this process that somebody else speaks of; None if it is gone, or another's."""
+        if owner_of(oid) != self.process:
+            return None
+        return self.holds.entry(sequence_of(oid)) or self.canonical.get(oid)
 
-        Raises:
-            GetTimeoutError: ``timeout`` seconds passed. The refs stay valid and nothing was cancelled.
-        """
-        __tracebackhide__ = True  # IPython shows the user's frames only
-        deadline = None if timeout is None else time.monotonic() + timeout
-        load = self.values.load
-        while True:
-            if not all(map(_ready, refs)):
-                self._await(refs, timeout, deadline)
-            if self.console.queue:  # another thread may have taken in the result, and what came before it
-                self.console.write_out()
-            try:
-                return [load(value) for value in map(_value, refs)]
-            except ObjectLostError as error:
-                if not self.lineages.recover(refs, error):
-                    raise
-
-    def _await(self, refs: Sequence[Entry], timeout: float | None, deadline: float | None) -> None:
-        __tracebackhide__ = True
-        self.interrupts.install()
-        position, count, failures = 0, len(refs), -1
-
-        def done() -> bool:
-            nonlocal position, failures
-            while position < count and refs[position].ready:
-                position += 1
-            if position == count:
-                return True
-            if self.failures != failures:
-                failures = self.failures
-                return any(entry.failed for entry in refs)
-            return False
-
-        self.peers.fetch(refs)
-        if not self.wait_for(done, deadline, refs, count):
-            self.check_open()
-            missing = count - sum(map(_ready, refs))
-            raise GetTimeoutError(
-                f"{missing} of {count} objects were not ready after {timeout} s. Nothing was cancelled, the refs stay valid."
-            )
-        failed = next(compress(refs, map(_failed, refs)), None)
-        if failed is not None:
-            self.console.write_out()
-            self.values.load(failed.value)
-
-    def wait(
-        self, refs: list[Entry], num_returns: int, timeout: float | None
-    ) -> tuple[list[Entry], list[Entry]]:
-        """Up to ``num_returns`` ready refs and the others, both in the order given."""
-        __tracebackhide__ = True
-        ready = _first_ready(refs, num_returns)
-        if len(ready) < num_returns:
-            self.interrupts.install()
-            deadline = None if timeout is None else time.monotonic() + timeout
-            completions = -1
-
-            def done() -> bool:
-                nonlocal completions
-                if completions == self.completions:
-                    return False
-                completions = self.completions
-                return bool(sum(map(_ready, refs)) >= num_returns)
-
-            self.peers.fetch(refs)  # the value, or where it is; large bytes come with the get
-            self.wait_for(done, deadline, refs, num_returns)
-            self.check_open()
-            ready = _first_ready(refs, num_returns)
-        if self.console.queue:
-            self.console.write_out()
-        if self.after_wait is not None and not self.after_wait(refs, len(ready)):
-            self.after_wait = None
-        if len(ready) < num_returns:
-            last = len(refs)
-        else:
-            last = refs.index(ready[-1]) + 1
-            if last == num_returns:
-                return ready, refs[last:]
-        # More may have become ready meanwhile; what is not among ``ready`` is among the others.
-        return ready, list(filterfalse(set(ready).__contains__, refs[:last])) + refs[last:]
-
-    def block(
-        self, done: Callable[[], bool], deadline: float | None, awaited: Sequence[Entry], needed: int
-    ) -> bool:
-        """Serve the sockets until ``done()``, or the deadline. A task lends its CPU if that takes longer than a moment.
-
-        Args:
-            awaited: what it waits for, and how many of them are ``needed``: for those who ask.
-        """
-        __tracebackhide__ = True
-        if self.on_block is None:
-            long = time.monotonic() + LONG
-            if self.on_long is None or (deadline is not None and deadline <= long):
-                return self.lead.run_until(done, deadline)
-            return self.lead.run_until(done, long) or self._watched(done, deadline, awaited, needed)
-        grace = time.monotonic() + GRACE
-        if deadline is not None and deadline <= grace:
-            return self.lead.run_until(done, deadline)
-        if self.lead.run_until(done, grace):
-            return True
-        try:
-            self.on_block(awaited, deadline)
-            return self.lead.run_until(done, deadline)
-        finally:
-            assert self.on_unblock is not None
-            self.on_unblock()
-
-    def _watched(
-        self, done: Callable[[], bool], deadline: float | None, awaited: Sequence[Entry], needed: int
-    ) -> bool:
-        """It takes long. Somebody may want to show how far it is; he does it on this thread, between two looks at the sockets."""
-        __tracebackhide__ = True
-        if self.closed or self.on_long is None:
-            return done()
-        watch = self.on_long(awaited, needed)
-        how = "interrupted"
-        try:
-            while True:
-                with self.interrupts.put_off():  # half a bar is none
-                    until = time.monotonic() + watch.look()
-                if deadline is not None and deadline < until:
-                    until = deadline
-                if self.lead.run_until(done, until):
-                    how = "done"
-                    return True
-                if self.closed or time.monotonic() < until or until == deadline:
-                    how = "timed out" if until == deadline else "ended"
-                    return False
-        finally:
-            with self.interrupts.put_off():
-                watch.close(how)
-
-    def wait_for(
-        self, done: Callable[[], bool], deadline: float | None, awaited: Sequence[Entry], needed: int
-    ) -> bool:
-        """``block``, from which at the interpreter's end no thread returns that would only tell of it."""
-        __tracebackhide__ = True
-        try:
-            return self.block(done, deadline, awaited, needed)
-        except KeyboardInterrupt as interrupt:
-            self._say_what_runs_on(interrupt)
-            raise
-        finally:
-            if self.exiting:
-                stop_if_daemon()
-
-    def _say_what_runs_on(self, interrupt: KeyboardInterrupt) -> None:
-        """Ctrl-C ends the wait and not the work. Said once a session, to the driver."""
-        if self.on_block is None and not self._said_what_runs_on:
-            self._said_what_runs_on = True
-            interrupt.add_note("The tasks run on. nbray.cancel(ref) ends the one that makes a ref's value.")
-
-    def check_open(self) -> None:
-        if self.closed:
-            raise RaySystemError("nbray was shut down while this was waiting")
-
-    def on_ready(self, entry: Entry, callback: Callable[[], None]) -> None:
-        """Call ``callback()`` once the entry is ready, on some thread, without locks; at once if it is ready."""
-        with self.lock:
-            if not entry.ready:
-                entry.when_ready(lambda _: self.deferred.append(callback))
-                callback_now = False
-            else:
-                callback_now = True
-        if callback_now:
-            callback()
-        else:
-            self.peers.fetch((entry,))
-            self.lead.ensure_background()
-
-    def _stored(self, oid: bytes, size: int, on_disk: bool, made: str) -> None:
-        state = "spilled" if on_disk else "stored"
-        self.feed.append((events.OBJECT, time.time(), oid, state, size, self.node, made, self.current_name()))
-
-    # -- calls -----------------------------------------------------------------------------------------------------
+    def fail(self, entry: Entry, error: BaseException) -> None:
+        """That error is what the entry comes to. Under the lock."""
+        self.failures += 1
+        self.completions += 1
+        self.complete(entry, self.values.failure(error))
 
     # -- effects ---------------------------------------------------------------------------------------------------
 
@@ -416,64 +224,6 @@ class Owner:
         while lanes.has_effects or actors.effects:
             self.tasks.carry_out()
             actors.carry_out()
-
-    def export(self, entries: Sequence[Entry], receiver: bytes) -> tuple[Any, ...]:
-        """Wire refs for ``receiver``; holds of our own entries are counted. See "Holds" in core/DESIGN.md."""
-        refs: list[tuple[Any, ...]] = []
-        for entry in entries:
-            oid = entry.id
-            self.canonical[oid] = entry
-            value = entry.value
-            if type(value) is bytes and len(value) <= 4096:
-                refs.append((oid, tuple(entry.owner or self.address), value, False))
-            else:
-                # Where a large value lies travels with the ref, so it can be read when its owner is gone.
-                place = value if place_of(value) is not None and not contained(entry) else None
-                if entry.owner is None:
-                    self.holds.add(entry, receiver)
-                    refs.append((oid, tuple(self.address), place, True))
-                else:
-                    refs.append((oid, tuple(entry.owner), place, False))
-        return tuple(refs)
-
-    def export_value(self, entry: Entry, receiver: bytes) -> WireValue:
-        """A ready entry's value for ``receiver``."""
-        value = entry.value
-        assert value is not None
-        if type(value) is tuple and value[0] == m.SHARED:
-            self.canonical[entry.id] = entry  # who copies it to another node tells us
-        inside = contained(entry)
-        return with_refs(value, self.export(inside, receiver)) if inside else value
-
-    def import_value(self, value: WireValue, *, own: bool) -> tuple[WireValue, Guard | None]:
-        """A value that came: its refs become entries in the guard.
-
-        Args:
-            own: it is the value of an object that this process owns, whose segment it has to remove.
-        """
-        if type(value) is bytes:
-            return value, None
-        refs = refs_in(value)
-        owned = own and value[0] == m.SHARED
-        if not refs and not owned:
-            return value, None
-        if value[0] == m.ERROR:
-            # A failure passes from entry to entry, to all that depend on the first, and what it contains goes with it.
-            return with_refs(value, self.peers.received_all(refs)), None
-        guard = Guard()
-        if refs:
-            guard.contained = self.peers.received_all(refs)
-            value = with_refs(value, ())
-        if owned:
-            guard.segment = self.values.segment(value)
-            sequence = sequence_of(guard.segment.object_id)
-            if self.holds.entry(sequence) is not None:  # who has it had what was not known to be large
-                self.holds.changed.add(sequence)
-        return value, guard
-
-    # -- results ---------------------------------------------------------------------------------------------------
-
-    # -- lanes: what placement and connections say -----------------------------------------------------------------
 
     def notice(self, message: Message) -> None:
         """A message from placement, on any thread."""
@@ -489,73 +239,6 @@ class Owner:
         if handler is not None:
             handler(*message[1:])
             self.carry_out()
-
-    def process_up(self, role: str, connection: Connection) -> None:
-        peer = connection.peer
-        assert peer is not None
-        self.feed.append(
-            (events.PROCESS, time.time(), peer.process, "up", role, connection.pid, peer.node, "")
-        )
-
-    def process_down(self, role: str, connection: Connection, why: object = None) -> None:
-        peer = connection.peer
-        if peer is not None:
-            reason = "given back" if why is None else str(why)
-            if why is not None:
-                self.console.gone(connection.pid, peer.node, self._author(connection))
-            self.feed.append(
-                (events.PROCESS, time.time(), peer.process, "down", role, connection.pid, peer.node, reason)
-            )
-
-    def _node(self, node: bytes, state: str, resources: Any, address: Any) -> None:
-        if state == "down":
-            self.dead_nodes.add(node)
-        have = {name: n / m.RESOURCE_UNIT for name, n in resources}
-        host = address[3].rpartition(":")[0] if address else ""
-        self.feed.append((events.NODE, time.time(), node, state, have, host))
-
-    def _sampled(self, node: bytes, figures: Sequence[Any], used: Sequence[Any]) -> None:
-        leased = {name: n / m.RESOURCE_UNIT for name, n in used if n}
-        self.feed.append((events.NODE_SAMPLED, time.time(), node, *figures, leased))
-
-    def watch(self, kind: int) -> None:
-        """Somebody reads events that are made for readers only. On any thread."""
-        if kind == events.NODE_SAMPLED and not self.closed and not self.abandoned:
-            self.send_up(("watch_nodes", events.WATCHED))
-
-    def _printed_last(self, pid: int, node: bytes, rest: Sequence[tuple[int, int, int, bytes]]) -> None:
-        """A dead executor's output, as far as it may not have come: after what lies unread in the socket."""
-        author = None
-        for peer in [*self.tasks.peers(), *self.actors.peers()]:
-            if peer.pid == pid and peer.peer is not None and peer.peer.node == node:
-                peer.drain()
-                author = self._author(peer)
-        author = author or self.console.last_of(pid, node)
-        for stream, start, missing, data in rest:
-            self.console.add_rest(stream, start, missing, data, pid, node, author)
-
-    def _author(self, peer: Connection) -> Author:
-        """Who prints in an executor of ours: the call that runs there, or the last one that was sent."""
-        target = peer.context
-        call = target.machine.running
-        name, origin, sequence = (
-            target.last if call is None else (call.function.name, call.origin, call.sequence)
-        )
-        task = object_id(self.process, sequence) if sequence else b""
-        return (target.machine.name or name or NOBODY[0], origin, task, target.process)
-
-    def _heard(self, author: Author, stream: int, text: str, pid: int, node: bytes) -> None:
-        """The driver's console: what is printed goes into the feed."""
-        taken = self._digest.take(text, time.monotonic()) if stream < 3 else None
-        if taken is not None:
-            name, origin, task, process = author
-            self.feed.append_text(
-                (events.PRINTED, time.time(), origin, task, name, stream, taken, process, pid, node)
-            )
-
-    def listen(self) -> None:
-        """This is a driver: what is printed ends here."""
-        self.console.heard = self._heard
 
     # -- housekeeping ----------------------------------------------------------------------------------------------
 
@@ -585,8 +268,26 @@ class Owner:
         """
         with self.lock:
             if not self.closed:
-                self.peers.collect(spare)
+                self._collect(spare)
                 self.carry_out()
+
+    def _collect(self, spare: bool) -> None:
+        garbage = self.garbage
+        releases: dict[bytes, tuple[Address, list[tuple[bytes, int]]]] = {}
+        while garbage:
+            item = garbage.popleft()
+            if item[0] == DROP_SEGMENT:
+                self.copies.drop(*item[1:], spare=spare)
+            elif item[0] == DROP_HOLD:
+                _, oid, address, n = item
+                self.actors.handle_dropped(oid)
+                releases.setdefault(address.process, (address, []))[1].append((oid, n))
+            elif item[0] == DROP_STREAM:
+                self.streams.close(item[1])
+            else:
+                self.actors.dropped(item[1])
+        for address, pairs in releases.values():
+            self.peers.tell(address, (RELEASE, pairs))
 
     def tick(self) -> None:
         """Once a second or so."""
@@ -597,22 +298,14 @@ class Owner:
             self.cancelling.tick(now)
             self.tasks.tick(now)
             self.actors.tick(now)
+            self.holding.tick()
             self.peers.tick()
             if self.holds.changed:
-                self._tell_holders()
+                self.chronicle.tell_holders()
             self.carry_out()
         if self.on_flush is not None:
             self.on_flush()
         self.feed.trim()
-
-    def _tell_holders(self) -> None:
-        """Once a second, and of large objects only: who else has them."""
-        now, large = time.time(), self.values.segments
-        changed, self.holds.changed = self.holds.changed, set()
-        for sequence in changed:
-            oid = object_id(self.process, sequence)
-            if oid in large:
-                self.feed.append((events.OBJECT_HELD, now, oid, tuple(self.holds.holders(sequence))))
 
     def check_alive(self) -> None:
         """Refuse what could never be answered."""
@@ -642,8 +335,7 @@ class Owner:
                 self.calls.fail_with(call, gone)
             for entry in list(self.canonical.values()):
                 if not entry.ready and entry.owner is not None:
-                    self.failures += 1
-                    self.complete(entry, (m.ERROR, dump_error(gone, "get", os.getpid(), self.node.hex())))
+                    self.fail(entry, gone)
         self.lead.close()
         self.console.write_out()
         self.flush_deferred()
@@ -656,15 +348,5 @@ class Owner:
             self.deferred.popleft()()
 
 
-def _first_ready(refs: list[Entry], most: int) -> list[Entry]:
-    return list(islice(compress(refs, map(_ready, refs)), most))
-
-
 def _unheard(reports: list[Any]) -> None:
     """Nobody shows bars here."""
-
-
-def stop_if_daemon() -> None:
-    """At the interpreter's end: a daemon thread goes no further, as if it had been ended, instead of printing that it was."""
-    if threading.current_thread() is not threading.main_thread():
-        threading.Event().wait()

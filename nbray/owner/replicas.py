@@ -40,7 +40,7 @@ class Replicas:
         finally:
             del self._refused[entry.id]
         with owner.lock:
-            there = owner.peers.copies(entry.id)
+            there = owner.copies.of(entry.id)
             entry.value = put_value(entry.value, there)
         if len(there) < nodes - 1:
             why = f"other nodes there are: {len(others)}"
@@ -71,14 +71,14 @@ class Replicas:
         deadline = time.monotonic() + LIMIT
 
         def waited_for() -> list[bytes]:
-            there = {address.node for address in owner.peers.copies(entry.id)}
+            there = {address.node for address in owner.copies.of(entry.id)}
             gone = owner.dead_nodes | refused.keys() | there
             return [node for node, line in asked.items() if node not in gone and not line.closed]
 
         while True:
             with owner.lock:
                 waiting = waited_for()
-                while untried and len(owner.peers.copies(entry.id)) + len(waiting) < wanted:
+                while untried and len(owner.copies.of(entry.id)) + len(waiting) < wanted:
                     address = untried.pop()
                     line = asked[address.node] = owner.peers.to(address)
                     line.send(message)

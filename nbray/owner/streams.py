@@ -53,10 +53,10 @@ class Streams:
         first = stream.next
         if not first.ready:
             owner = self.owner
-            owner.check_open()
+            owner.waiting.check_open()
             owner.interrupts.install()
-            if not owner.wait_for(lambda: first.ready, None, (first,), 1):
-                owner.check_open()
+            if not owner.waiting.wait_for(lambda: first.ready, None, (first,), 1):
+                owner.waiting.check_open()
 
     def take(self, stream: Stream) -> Entry | None:
         """The next item, which is here; None at the end. After an interrupt it is still the next one."""
@@ -100,13 +100,13 @@ class Streams:
         if entry is None and stream is not None and stream.lineage is not None:
             entry = owner.lineages.item_again(stream.lineage, index)
         if entry is None:
-            owner.import_value(value, own=True)  # and dropped, which gives back holds and files
+            owner.passing.import_value(value, own=True)  # and dropped, which gives back holds and files
         else:
             owner.completions += 1
             if type(value) is bytes:
                 owner.complete(entry, value)
             else:
-                value, guard = owner.import_value(value, own=True)
+                value, guard = owner.passing.import_value(value, own=True)
                 if guard is not None and guard.contained:
                     owner.inheritance.expect(guard.contained, connection.context.process)
                 owner.complete(entry, value, guard)

@@ -14,7 +14,7 @@ from nbray.core import messages as m
 from nbray.core.calls import Call, Function
 from nbray.core.ids import EACH_64TH, Address
 from nbray.core.lanes import Lane, Lanes
-from nbray.core.messages import Spec
+from nbray.core.messages import Message, Spec
 from nbray.exceptions import (
     OutOfMemoryError,
     ProcessLimitExceeded,
@@ -22,7 +22,7 @@ from nbray.exceptions import (
     TaskUnschedulableError,
     WorkerCrashedError,
 )
-from nbray.owner.peers import Target
+from nbray.owner.calls import Target
 
 if TYPE_CHECKING:
     from nbray.owner.owner import Owner
@@ -164,7 +164,7 @@ class Tasks:
             return
         connection.on_message = owner.peers.message
         connection.on_close = self._lane_closed
-        connection.on_open = partial(owner.process_up, "lane")
+        connection.on_open = partial(owner.chronicle.process_up, "lane")
         connection.send((m.ATTACH, lease, owner.job, owner.namespace))
         target = Target(address.process, None)
         connection.context = target
@@ -173,10 +173,27 @@ class Tasks:
         target.machine = lane
         self._lane_of[lease] = lane
 
+    def returned(self, connection: Connection, message: Message) -> None:
+        """RETURNED"""
+        _, sequences, blocked = message
+        context = connection.context
+        if context is not None and not context.machine.gone:
+            if not sequences and not blocked:
+                self.lanes.resumed(context.machine)
+            self.lanes.returned(context.machine, sequences, blocked, time.monotonic())
+            self.owner.carry_out()
+
+    def last(self, connection: Connection, message: Message) -> None:
+        """LAST"""
+        context = connection.context
+        if context is not None and not context.machine.gone:
+            self.lanes.last(context.machine, message[1], time.monotonic())
+            self.owner.carry_out()
+
     def _lane_closed(self, connection: Connection, error: BaseException | None) -> None:
         owner = self.owner
         lane = connection.context.machine
-        owner.process_down("lane", connection, error or "ended")
+        owner.chronicle.process_down("lane", connection, error or "ended")
         owner.peers.process_gone(connection.context.process)
         if not lane.gone:
             # Placement hears of the executor's end from its node, with the reason. Giving the lease back now would lose that.
@@ -187,7 +204,7 @@ class Tasks:
 
     def _give(self, lane: Lane) -> None:
         owner = self.owner
-        owner.process_down("lane", lane.peer)
+        owner.chronicle.process_down("lane", lane.peer)
         self._lane_of.pop(lane.lease, None)
         owner.peers.process_gone(lane.peer.context.process, alive=True)
         lane.peer.close()
@@ -198,7 +215,7 @@ class Tasks:
         owner = self.owner
         self._lane_of.pop(lane.lease, None)
         self.lanes.lost(lane)
-        owner.process_down("lane", lane.peer, "killed")
+        owner.chronicle.process_down("lane", lane.peer, "killed")
         owner.peers.process_gone(lane.peer.context.process, alive=True)
         lane.peer.close()
         owner.send_up(("abandon", lane.lease))

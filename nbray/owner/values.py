@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakValueDictionary
@@ -13,7 +14,7 @@ from nbray.exceptions import SerializationError
 from nbray.owner.guards import Garbage, Guard, Segment
 from nbray.store import segments
 from nbray.store.store import Store
-from nbray.wire.errors import load_error
+from nbray.wire.errors import dump_error, load_error
 from nbray.wire.explain import explain_unpicklable
 from nbray.wire.pickling import Dumped, dump, load
 
@@ -119,6 +120,14 @@ class Values:
             return load(data, buffers)
         assert kind == ERROR, kind
         raise load_error(value[1])
+
+    def failure(self, error: BaseException, name: str = "get") -> WireValue:
+        """A failure, by itself: what it says and where it came from, but no refs.
+
+        Args:
+            name: of what failed.
+        """
+        return (ERROR, dump_error(error, name, os.getpid(), self.node.hex()))
 
     @staticmethod
     def error(value: Any) -> BaseException:

@@ -20,8 +20,8 @@ BEGIN = """
 import os, time
 import nbray as ray
 from nbray.bars import waits
-from nbray.owner import owner
-owner.LONG = 0.3
+from nbray.owner import waiting
+waiting.LONG = 0.3
 ray.init(num_cpus=2)
 
 @ray.remote

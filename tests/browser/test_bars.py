@@ -5,8 +5,8 @@ from __future__ import annotations
 BEGIN = """
 import pathlib, time, nbray
 from nbray.bars import waits
-from nbray.owner import owner
-owner.LONG = 0.3
+from nbray.owner import waiting
+waiting.LONG = 0.3
 nbray.init(num_cpus=2)
 
 @nbray.remote

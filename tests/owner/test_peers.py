@@ -71,7 +71,7 @@ def borrowed(owner: Owner, sequence: int = 5) -> Entry:
 def exported(owner: Owner) -> Entry:
     entry = owner.put(bytes(5000))
     with owner.lock:
-        owner.export([entry], PEER.process)
+        owner.passing.export([entry], PEER.process)
     return entry
 
 
@@ -134,10 +134,10 @@ def test_a_call_goes_on_when_its_argument_comes_inside_another_message(owner, ro
     ref = (entry.id, tuple(PEER), pickle.dumps("late"), False)
     if road == "a ref in a message":
         with owner.lock:
-            owner.import_value((m.INLINE, b"", (), (ref,)), own=False)
+            owner.passing.import_value((m.INLINE, b"", (), (ref,)), own=False)
     else:
         with owner.lock:
-            owner.peers.received(ref)
+            owner.passing.received(ref)
     assert wants(owner) == 1
     del refs
 
@@ -156,7 +156,7 @@ def test_without_descriptors_what_is_to_be_said_is_said_later(owner, monkeypatch
 
     monkeypatch.setattr(owner.reactor, "connect", connect)
     first, second = borrowed(owner, 5), borrowed(owner, 6)
-    owner.peers.fetch([first])
+    owner.borrowing.fetch([first])
     del second
     gc.collect()
     owner.collect()
@@ -206,4 +206,4 @@ def test_answers_that_lie_unread_when_an_actor_is_gone_count(owner, monkeypatch,
     line.drain = lambda: owner.peers.message(line, answer)
     reason = ("signal", "SIGKILL", 1, 9, "")
     owner.notice(("actor", actor.id, state, 0 if state == "dead" else 1, None, reason))
-    assert owner.get([ref]) == [5]
+    assert owner.waiting.get([ref]) == [5]
