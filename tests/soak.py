@@ -28,6 +28,7 @@ import psutil
 import nbray as ray
 from nbray import _runtime
 from nbray.exceptions import ActorDiedError, ObjectLostError, TaskCancelledError
+from nbray.executor.estates import HEIRS
 
 #: Seconds that anything may take; executors are stopped for one second at most, and killed every other second.
 BOUND = 60.0
@@ -454,8 +455,9 @@ def state() -> State:
     )
 
 
-def calm(limit: float = 40.0) -> State:
-    """Where things are once nothing is under way: idle lanes have gone back, and executors that were too many have left."""
+def calm(limit: float = HEIRS + 30.0) -> State:
+    """Where things are once nothing is under way: idle lanes have gone back, executors that were too many have left, and what killed
+    ones owned has been given up."""
     deadline = time.monotonic() + limit
     best, since = None, 0.0
     while time.monotonic() < deadline:
@@ -464,7 +466,7 @@ def calm(limit: float = 40.0) -> State:
         now = state()
         if best is None or best[1:] != now[1:]:
             best, since = now, time.monotonic()
-        elif not now.tables and time.monotonic() - since > LINGER:
+        elif not now.tables and not now.stored and time.monotonic() - since > LINGER:
             return now
         time.sleep(1.0)
     return state()

@@ -217,6 +217,13 @@ class Reactor:
                     except Exception:  # a defect, and the others must hear of their ends all the same
                         logger.exception("the end of %r could not be served", connection)
 
+    def disown(self) -> None:
+        """This process is a fork of the one whose sockets these are: from here on it reads from none of them.
+
+        They stay open, because to close them would take them out of the poller, which is the other's, too.
+        """
+        self._closed = True
+
     def close(self) -> None:
         """Close every socket; no callback is called any more. A poll under way may not notice: end it first."""
         with self.lock:

@@ -15,6 +15,7 @@ import msgpack
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
 from nbray.exceptions import TaskCancelledError
+from nbray.executor import copies
 from nbray.executor.actor_methods import ActorExit
 from nbray.executor.crews import Crews
 from nbray.executor.deadlines import GRACE
@@ -37,11 +38,15 @@ def become(executor: Executor, creation: bytes) -> None:
     caller.functions[0] = (blob, more["reloads"])
     failed = None
     try:
-        cls = executor.runner.find(caller, 0)
-        executor.class_path = f"{cls.__module__}.{cls.__qualname__}"
-        args, kwargs = executor.runner.arguments(payload, slots, keep) if payload or slots else ((), {})
-        executor.runner.instance = cls(*args, **kwargs)
-        del args, kwargs
+        try:
+            cls = executor.runner.find(caller, 0)
+            executor.class_path = f"{cls.__module__}.{cls.__qualname__}"
+            args, kwargs = executor.runner.arguments(payload, slots, keep) if payload or slots else ((), {})
+            executor.runner.instance = cls(*args, **kwargs)
+            del args, kwargs
+        finally:
+            if copies.copied:
+                copies.leave()
     except ActorExit:
         executor.exit_soon()
         return
@@ -86,6 +91,8 @@ class AsyncHost:
         self._end = asyncio.Event()
 
         def served() -> None:
+            if copies.copied:
+                copies.leave()
             queue = executor.queue
             while queue and not executor.exiting:
                 connection, slot = queue.popleft()
@@ -149,11 +156,15 @@ class AsyncHost:
             timer = Timer(executor, current, asyncio.current_task(), extra["timeout"])
         keep: list[Any] = []
         try:
-            function = runner.find(connection.context, method)
-            args, kwargs = runner.arguments(payload, slots, keep) if payload or slots else ((), {})
-            result = function(*args, **kwargs)
-            if type(result) is CoroutineType or inspect.isawaitable(result):
-                result = await result
+            try:
+                function = runner.find(connection.context, method)
+                args, kwargs = runner.arguments(payload, slots, keep) if payload or slots else ((), {})
+                result = function(*args, **kwargs)
+                if type(result) is CoroutineType or inspect.isawaitable(result):
+                    result = await result
+            finally:
+                if copies.copied:
+                    copies.leave()
             if returns == m.STREAMING:
                 await runner.generators.run_async(current, result)
                 result, returns = None, 1

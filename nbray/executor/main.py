@@ -21,7 +21,7 @@ from nbray.core.ids import Address, new_process_id
 from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Entry
 from nbray.exceptions import TaskCancelledError
-from nbray.executor import crash_points
+from nbray.executor import copies, crash_points
 from nbray.executor.actor_host import become
 from nbray.executor.actor_methods import ActorExit
 from nbray.executor.boot import Boot
@@ -120,6 +120,7 @@ class Executor:
             m.RETIRE: self._retire,
         }
         started(self)
+        copies.watch(owner.reactor)
         with owner.lock:
             self.control = owner.reactor.connect(boot.agent)
             self.control.on_message = self._controlled
@@ -459,6 +460,8 @@ class Executor:
                     runner.generators.run(running, result)
                     result, returns = None, 1
             finally:
+                if copies.copied:
+                    copies.leave()
                 cancelling.end(
                     running
                 )  # if the interrupt comes before this, it is the only one and caught below
