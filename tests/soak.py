@@ -456,8 +456,8 @@ def state() -> State:
 
 
 def calm(limit: float = HEIRS + 30.0) -> State:
-    """Where things are once nothing is under way: idle lanes have gone back, executors that were too many have left, and what killed
-    ones owned has been given up."""
+    """Where things are once nothing is under way: idle lanes have gone back, executors that were too many have left, and what
+    killed ones owned has been given up."""
     deadline = time.monotonic() + limit
     best, since = None, 0.0
     while time.monotonic() < deadline:
