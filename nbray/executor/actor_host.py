@@ -93,7 +93,7 @@ class AsyncHost:
         def served() -> None:
             if copies.copied:
                 copies.leave()
-            queue = executor.queue
+            queue = executor.intake.queue
             while queue and not executor.exiting:
                 connection, slot = queue.popleft()
                 assert connection is not None
@@ -130,7 +130,7 @@ class AsyncHost:
             current.began = True
             await slots.acquire()
         except (asyncio.CancelledError, NeverBegan):
-            executor.refuse(call)
+            executor.intake.refuse(call)
             executor.answer(current, m.CANCELLED, executor.runner.cancelled(current, NeverBegan()), 0, 0.0)
         else:
             try:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
 from nbray.core.messages import Message
+from nbray.executor.leaving import leave_at_once
 from nbray.executor.running import Current, NeverBegan
 
 if TYPE_CHECKING:
@@ -130,17 +131,17 @@ class Cancelling:
         queued = self._queued
         if queued is None:
             queued = self._queued = {}
-            for connection, waiting in self._executor.waiting():
+            for connection, waiting in self._executor.intake.waiting():
                 try:
                     if connection is not None:
                         queued[connection, waiting[0][0]] = waiting
                 except IndexError:  # the main thread has just taken it
                     pass
         try:
-            call = (queued.get(key) or self._executor.early(*key)).pop()
+            call = (queued.get(key) or self._executor.intake.early(*key)).pop()
         except IndexError:
             return False
-        self._executor.refuse(call)
+        self._executor.intake.refuse(call)
         return True
 
     def arrived(self, connection: Connection, slots: list[list[Any]]) -> None:
@@ -179,7 +180,7 @@ class Cancelling:
         if recursive:
             self._executor.owner.cancelling.children(call.task_id, force)
         if force:
-            self._executor.leave_at_once("a call was cancelled with force")
+            leave_at_once(self._executor, "a call was cancelled with force")
         elif call.on_cancel is not None:
             call.on_cancel()
         elif not call.interrupted and not self._signalled and (interrupt or not self._executor.actor_id):

@@ -107,14 +107,14 @@ class Crews:
         with owner.lock:
             executor.reply = self.gather
             owner.on_flush = flush
-            executor.on_calls = self.hand_out
-            executor.waiting = self.waiting
+            executor.intake.on_calls = self.hand_out
+            executor.intake.waiting = self.waiting
             self.hand_out()
         while True:
             owner.lead.run_until(lambda: self._ending and self.at_rest)
             with owner.lock:
                 if self.at_rest:
-                    executor.on_calls = None
+                    executor.intake.on_calls = None
                     break
         self.flush()
 
@@ -124,11 +124,11 @@ class Crews:
 
     @property
     def at_rest(self) -> bool:
-        return not self._executor.queue and all(crew.at_rest for crew in self._all)
+        return not self._executor.intake.queue and all(crew.at_rest for crew in self._all)
 
     def hand_out(self) -> None:
         """Give each call in the executor's queue to its crew. Under the lock."""
-        queue, crews, default = self._executor.queue, self._crews, self._default
+        queue, crews, default = self._executor.intake.queue, self._crews, self._default
         while queue:
             item = queue.popleft()
             extra = item[1][0][5]

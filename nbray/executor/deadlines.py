@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from nbray.core import messages as m
 from nbray.exceptions import TaskTimeoutError
+from nbray.executor.leaving import leave_at_once
 from nbray.executor.running import Current
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Deadlines:
             f"{call.name} ran for more than {seconds:g} s and did not end within {GRACE:g} s of its interrupt"
         )
         if not executor.actor_id:
-            executor.give_back(call.connection)
+            executor.intake.give_back(call.connection)
         failure = executor.runner.failure(TaskTimeoutError(text), call.name)
         took = int(seconds * 1e6)
         call.connection.send((m.RESULT, call.sequence, m.FAILED, [failure], took, time.time() - seconds))
@@ -121,4 +122,4 @@ class Deadlines:
             os.kill(
                 os.getpid(), signal.SIGKILL
             )  # no leave on purpose, after which an actor would not restart
-        executor.leave_at_once("a task ran for too long")
+        leave_at_once(executor, "a task ran for too long")

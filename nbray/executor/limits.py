@@ -40,12 +40,12 @@ class Limits:
         if self._calls[key] >= most and not self.spent:
             with executor.owner.lock:
                 self.spent = True
-                call.connection.send((m.LAST, executor.take_back(call.connection)))
+                call.connection.send((m.LAST, executor.intake.take_back(call.connection)))
 
     def refuse(self, connection: Connection, calls: Any) -> None:
         """Calls that were on their way when the last one began. Under the lock."""
         for call in calls:
-            self._executor.refuse(call)
+            self._executor.intake.refuse(call)
         connection.send((m.RETURNED, [call[0] for call in calls], False))
 
     def settle(self) -> None:

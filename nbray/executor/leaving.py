@@ -1,0 +1,72 @@
+"""How an executor goes: as an actor that ends itself, when nobody needs it any more, or in the middle of a call."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+from nbray.core import messages as m
+
+if TYPE_CHECKING:
+    from nbray.executor.main import Executor
+
+#: Seconds between two looks whether TCP has passed on what was answered, where it had no room at first.
+DELIVERY_LOOK = 0.005
+#: Seconds for which an actor that ends itself waits for its last answers to be taken.
+_EXIT_LIMIT = 2.0
+
+
+def exit_actor(executor: Executor) -> NoReturn:
+    """The actor ends itself. Its callers hear the reason from placement."""
+    owner = executor.owner
+    with owner.lock:
+        executor.control.send((m.LEAVING, m.EXIT_ACTOR))
+        callers = owner.reactor.connections()
+
+    def delivered() -> bool:
+        return not any(caller.undelivered for caller in callers if not caller.closed)
+
+    limit = time.monotonic() + _EXIT_LIMIT
+    while not owner.lead.run_until(delivered, time.monotonic() + DELIVERY_LOOK):
+        if time.monotonic() > limit:
+            break
+    _end(executor)
+
+
+def leave(executor: Executor) -> None:
+    """Go, once nobody needs what this process owns, or this process. Returns if there is a call to run first."""
+    owner = executor.owner
+    queue = executor.intake.queue
+
+    def owes_nothing() -> bool:
+        needed = executor.lease is not None or owner.holds or owner.calls.under_way
+        return not needed or bool(queue)
+
+    if not (owner.lead.run_until(owes_nothing) and queue):
+        _end(executor)
+
+
+def leave_at_once(executor: Executor, reason: str) -> NoReturn:
+    """End this process on purpose, in the middle of a call."""
+    executor.control.send((m.LEAVING, reason))
+    os._exit(1)
+
+
+def _end(executor: Executor) -> NoReturn:
+    """End this process as a Python program ends: finalizers and ``atexit`` run."""
+
+    def let_go() -> None:
+        executor.runner.instance = None
+
+    try:
+        for last in (let_go, atexit._run_exitfuncs, executor.upstream.end_lines, executor.owner.flush):
+            try:
+                last()
+            except (
+                BaseException
+            ):  # user code, or a stream that it put there: the others have their turn all the same
+                pass
+    finally:
+        os._exit(0)
