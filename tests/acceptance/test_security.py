@@ -143,7 +143,7 @@ def test_the_secret_is_in_no_repr(busy):
         runtime.pool,
         runtime.pool.node,
         config(),
-        runtime.pool.node._boot(0, runtime.pool.node._executors[1].shape),
+        runtime.pool.node._processes._boot(0, runtime.pool.node._processes.by_number[1].shape),
     ]
     for thing in things:
         for text in (repr(thing), str(thing), getattr(thing, "_repr_html_", str)()):

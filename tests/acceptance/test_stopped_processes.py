@@ -108,7 +108,7 @@ def test_an_actor_that_stands_still_can_be_killed(pool):
 def test_a_template_that_stands_still_starts_nothing_and_what_runs_goes_on(pool):
     actor = Actor.remote()
     assert ray.get(actor.next.remote(), timeout=30) == 1
-    template = _runtime.current().pool.node._link.process.pid
+    template = _runtime.current().pool.node._processes._link.process.pid
     with stopped(template):
         assert ray.get(actor.next.remote(), timeout=30) == 2
         late = Actor.remote().next.remote()
@@ -120,7 +120,7 @@ def test_an_executor_killed_below_a_template_that_stands_still_is_told_of_in_the
     gate, marks = Gate(tmp_path), Marks(tmp_path)
     ref = pid_behind.options(max_retries=0).remote(gate, marks)
     gate.until_came()
-    with stopped(_runtime.current().pool.node._link.process.pid):
+    with stopped(_runtime.current().pool.node._processes._link.process.pid):
         os.kill(marks.pids()[0], signal.SIGKILL)
         with pytest.raises(WorkerCrashedError):
             ray.get(ref, timeout=30)

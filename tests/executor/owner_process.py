@@ -35,7 +35,7 @@ async def own(dirs: NodeDirs, fork: bool) -> None:
     node.on_up = lambda process, message: answers.put_nowait(message)
     await node.start()
     spec = ((("CPU", 10_000),), ())
-    pids = [node._link.process.pid]
+    pids = [node._processes._link.process.pid]
     for lease in (1, 2):
         address = await node.lane(lease, spec, b"owner---")
         node.down(

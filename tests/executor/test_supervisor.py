@@ -297,7 +297,7 @@ def test_a_killed_template_is_replaced_and_its_executors_are_lost(dirs: NodeDirs
             source = f"start_family(os.open({str(dirs.session / 'pipe')!r}, os.O_WRONLY))"
             for address in addresses.values():
                 await placement.evaluate(address.process, source)
-            os.kill(node._link.process.pid, signal.SIGKILL)
+            os.kill(node._processes._link.process.pid, signal.SIGKILL)
             exits = [await placement.exit() for _ in addresses]
             pipe.wait_for_end()
             assert {lease: process for lease, process, _ in exits} == {
@@ -451,6 +451,8 @@ def test_executors_that_come_and_go_leave_no_descriptor_or_record(dirs: NodeDirs
                 node.kill_lease(lease)
                 await placement.exit()
             assert len(os.listdir("/proc/self/fd")) == before
-            assert not (node._executors or node._leases or node._processes or len(node._pool))
+            assert not (
+                node._processes.by_number or node._processes.by_process or node._leases or len(node._pool)
+            )
 
     run(test())
