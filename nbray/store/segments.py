@@ -10,7 +10,7 @@ A *layout* is the lengths ``(pickle, buffer, buffer, ...)``; the places follow f
 
 Readers map a file copy-on-write: arrays are writable, and nobody else sees it. Removing a file hurts no reader.
 
-Used files are written again (``store/store.py``: fresh pages cost ten times as much as used ones), and this is why that is safe:
+Used files are written again (``store/reuse.py``: fresh pages cost ten times as much as used ones), and this is why that is safe:
 - A reader takes a shared flock before it maps the file and looks at the id in the header after. A writer needs an
   exclusive lock to write over a file, or to cut it. Neither ever waits: who cannot have the lock knows that the file is
   somebody else's.

@@ -13,8 +13,9 @@ from collections.abc import Hashable
 
 from nbray.core.messages import CHUNK, PULL, Message
 from nbray.exceptions import ObjectLostError, ProtocolError
+from nbray.store.drafts import Draft
 from nbray.store.segments import open_locked
-from nbray.store.store import Draft, Store
+from nbray.store.store import Store
 
 CHUNK_SIZE = 1 << 20
 WINDOW = 8
@@ -130,7 +131,7 @@ class Incoming:
         self._missing.clear()
         draft, self._draft = self._draft, None
         if draft is not None:
-            self._store.discard(draft)
+            self._store.drafts.discard(draft)
 
     def _take(self, message: Message) -> list[Message]:
         _, _, offset, data, total = message
@@ -161,7 +162,7 @@ class Incoming:
         return [(PULL, self.request, self.object_id, self._name, offset, length)]
 
     def _begin(self, total: int) -> None:
-        self._draft = self._store.draft(total)
+        self._draft = self._store.drafts.new(total)
         self._total = total
 
     def _write(self, data: bytes, offset: int) -> None:
@@ -174,7 +175,7 @@ class Incoming:
     def _arrive(self) -> None:
         draft, self._draft = self._draft, None
         assert draft is not None
-        self._store.publish(draft, self.target)
+        self._store.drafts.publish(draft, self.target)
         self.finished = True
 
 

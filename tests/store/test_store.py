@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from nbray.exceptions import ObjectLostError, OutOfDiskError
+from nbray.store import drafts, reuse
 from nbray.store import store as store_module
 from nbray.store.directory import furnish, remove_store
 from nbray.store.segments import open_segment, path_of
@@ -190,7 +191,7 @@ def test_a_reader_who_had_opened_a_file_that_is_removed_is_told_so(store, monkey
 def test_a_reader_who_comes_while_the_file_is_written_over_does_not_wait(store, monkeypatch):
     first = put(store, 1)
     opened = os.open(path_of(store.directory, first.name), os.O_RDONLY)
-    real = store_module._copy_into
+    real = reuse._copy_into
     answers = []
 
     def copy(*arguments):
@@ -201,7 +202,7 @@ def test_a_reader_who_comes_while_the_file_is_written_over_does_not_wait(store, 
             get(store, first, 1)
         answers.append(objects(store.directory))
 
-    monkeypatch.setattr(store_module, "_copy_into", copy)
+    monkeypatch.setattr(reuse, "_copy_into", copy)
     store.drop(first.name)
     second = put(store, 2)
     os.close(opened)
@@ -213,7 +214,7 @@ def test_a_child_forked_while_a_file_is_written_over_keeps_nobody_from_it(store,
     first = put(store, 1)
     used = inode(store, first)
     store.drop(first.name)
-    real, children = store_module._copy_into, []
+    real, children = reuse._copy_into, []
 
     def copy(*arguments):
         if not children:
@@ -221,7 +222,7 @@ def test_a_child_forked_while_a_file_is_written_over_keeps_nobody_from_it(store,
             children[0].__enter__()
         real(*arguments)
 
-    monkeypatch.setattr(store_module, "_copy_into", copy)
+    monkeypatch.setattr(reuse, "_copy_into", copy)
     second = put(store, 2)
     assert np.array_equal(get(store, second, 2), array(2))
     gc.collect()
@@ -383,7 +384,7 @@ def test_an_interrupt_in_the_middle_of_the_copy_leaves_nothing(store, monkeypatc
     used = inode(store, first := put(store, 1))
     store.drop(first.name)
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "_copy_into", interrupted)
+        patch.setattr(reuse, "_copy_into", interrupted)
         with pytest.raises(KeyboardInterrupt):
             put(store, 2)
     assert objects(store.directory) == [] and store.figures.waiting == 1
@@ -480,17 +481,15 @@ def test_a_file_system_that_is_fuller_than_the_account_knows_sends_objects_to_di
         store = Store(directory)
         segments = [put(store, 1, 3 << 20)]
         segments.append(put(store, 2, 2 << 20))
-        real = store_module.os.statvfs
+        real = os.statvfs
 
         class Plenty:
             f_bavail, f_frsize = 1 << 30, 4096
 
         with monkeypatch.context() as patch:  # as if others had filled it after we looked
-            patch.setattr(
-                store_module.os, "statvfs", lambda path: Plenty if path == directory else real(path)
-            )
+            patch.setattr(os, "statvfs", lambda path: Plenty if path == directory else real(path))
             segments.append(put(store, 3, 2 << 20))
-            patch.setattr(store_module, "reserve", lambda *_: None)  # as where nothing can be set aside
+            patch.setattr(drafts, "reserve", lambda *_: None)  # as where nothing can be set aside
             segments.append(put(store, 4, 2 << 20))
         assert objects(directory) == [segments[0].name] and len(spilled(directory)) == 3
         for number, segment in enumerate(segments, 1):
@@ -641,12 +640,13 @@ module.Store(sys.argv[1]).write(bytes(16), b"", [bytes(int(sys.argv[2]))])
 def test_a_process_killed_while_it_writes_over_a_file_leaves_it_waiting(store):
     script = """
 import sys
-from nbray.store import store as module
+from nbray.store import reuse
+from nbray.store.store import Store
 def copy(*_):
     print("writing", flush=True)
     sys.stdin.read()
-module._copy_into = copy
-module.Store(sys.argv[1]).write(bytes(16), b"", [bytes(int(sys.argv[2]))])
+reuse._copy_into = copy
+Store(sys.argv[1]).write(bytes(16), b"", [bytes(int(sys.argv[2]))])
 """
     first = put(store, 1)
     store.drop(first.name)
@@ -728,7 +728,7 @@ def test_an_interrupt_while_a_spared_file_is_written_over_leaves_it_waiting(stor
 
     _, used = spared(store)
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "_copy_into", interrupted)
+        patch.setattr(reuse, "_copy_into", interrupted)
         with pytest.raises(KeyboardInterrupt):
             put(store, 3)
     assert objects(store.directory) == [] and store.figures.waiting == 1
