@@ -68,6 +68,7 @@ class Runtime:
     def __init__(self, owner: Owner, pool: Pool | None, executor: Executor | None) -> None:
         self.owner = owner
         self.pool = pool
+        self.bounds: tuple[float, float] | None = None  # between which it adapts
         self.executor = executor
         self.pid = os.getpid()
         self.put = owner.put
@@ -215,6 +216,7 @@ class Runtime:
     def scale(self, n: float) -> None:
         """See ``nbray.scale``."""
         cluster = self._scalable("scale")
+        self.bounds = None
         if cluster is None:
             units = round(n * RESOURCE_UNIT)
             self.owner.actors.ask("resize", units, units)
@@ -228,6 +230,7 @@ class Runtime:
             self.owner.actors.ask("resize", round(least * RESOURCE_UNIT), round(most * RESOURCE_UNIT))
         else:
             cluster.adapt(minimum=least, maximum=most)
+        self.bounds = (least, most)
 
     def _scalable(self, what: str) -> Any:
         """The Dask cluster that can grow; None for a pool of our own.

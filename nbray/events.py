@@ -21,6 +21,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 RawEvent: TypeAlias = tuple[Any, ...]
 
+#: Classes of actors that nbray makes for its own purposes and kills soon: a sweep holds CPUs with them. Views show them, if at
+#: all, only while they live.
+OWN_ACTORS = frozenset(("CpusSetAside",))
+
 
 class TaskSubmitted(NamedTuple):
     """A task, actor creation or actor method call was submitted by ``owner``.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import dis
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -29,24 +31,53 @@ _MISSING = object()
 
 
 def runner(notebook: Notebook, code: CellCode) -> Callable[[], None]:
-    """Runs a cell among the notebook's variables. The value of its last expression is let go of.
-
-    Raises:
-        NbrayUsageError: the cell awaits.
-    """
-    if code.awaits:
-        raise NbrayUsageError(
-            "a cell that awaits cannot be measured: the notebook's loop waits for it; use nbray.get"
-        )
+    """Runs a cell among the notebook's variables. The value of its last expression is let go of."""
     names = notebook.names
 
     def run() -> None:
         try:
-            exec(code.code, names)
+            if code.awaits:
+                awaited(lambda: eval(code.code, names))
+            else:
+                exec(code.code, names)
         finally:
             names.pop(VALUE, None)
 
     return run
+
+
+def awaited(start: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Run a coroutine to its end on a thread of its own: this one's loop is the notebook's, which waits for the cell that asks.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the coroutine is cancelled. Whatever the coroutine raises.
+    """
+    failures: list[BaseException] = []
+    loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[object]]] = []
+
+    async def noted() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        loops.append((asyncio.get_running_loop(), task))
+        await start()
+
+    def run() -> None:
+        try:
+            asyncio.run(noted())
+        except BaseException as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=run, name="nbray-await", daemon=True)
+    thread.start()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        for loop, task in loops:
+            with suppress(RuntimeError):  # it has ended by itself
+                loop.call_soon_threadsafe(task.cancel)
+        raise
+    if failures:
+        raise failures[0]
 
 
 @contextmanager

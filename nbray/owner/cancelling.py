@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,17 @@ class Cancelling:
             owner.carry_out()
             if call.ended:
                 owner.reactor.wake()  # another thread may wait for it
+
+    def of_sequences(self, sequences: Iterable[int]) -> None:
+        """Cancel calls of this process by their numbers, with what they have submitted. Takes the lock."""
+        owner = self.owner
+        with owner.lock:
+            for sequence in sequences:
+                call = self._call_of(sequence)
+                if call is not None:
+                    self._cancel(call, False, True)
+            owner.carry_out()
+            owner.reactor.wake()
 
     def asked(self, connection: Connection, message: Message) -> None:
         """CANCEL_OBJECT: a process that has a ref of ours. Of actors' calls it cannot know that force is not for them."""

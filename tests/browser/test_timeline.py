@@ -214,6 +214,32 @@ def test_reopened_without_a_kernel_it_shows_its_last_picture(opened_timeline, la
     notebook.shoot("timeline-reopened", page.locator(".nbray-still"))
 
 
+def keep_widget_state(page) -> None:
+    """Toggles JupyterLab's setting. What is checked has another role than what is not."""
+    page.get_by_role("menuitem", name="Settings", exact=True).click()
+    page.locator(".lm-Menu-item").filter(has_text="Save Widget State Automatically").click()
+
+
+def test_reopened_with_its_widget_state_it_shows_its_last_picture(opened_timeline, lab):
+    notebook, page = opened_timeline, opened_timeline.page
+    keep_widget_state(page)
+    try:
+        (lab.notebooks / "timeline1.gate").touch()
+        notebook.ended(2)
+        notebook.run(4)
+        page.locator(".nbray-live").get_by_text("ended").wait_for()
+        notebook.save()
+        lab.end_kernels()
+        page.reload()
+        page.locator('.nbray-view.nbray-timeline[data-spans="90"]').wait_for()
+        page.locator('.nbray-plot[data-drawn="90"]').wait_for()
+        assert page.locator(".nbray-chip").count() == 4
+        assert page.locator(".nbray-still img").count() == 0
+    finally:
+        keep_widget_state(page)
+    assert notebook.errors == []
+
+
 def test_the_timeline_of_a_pool(opened, lab):
     notebook = opened(
         "pool-timeline.ipynb",

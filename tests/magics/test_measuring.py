@@ -139,7 +139,6 @@ def test_time_counts_the_tasks_and_says_where_the_time_went(ready: Kernel):
         (f"%%nbray sweep --over workers=1,2\n{SPLIT}; workers", "--workers"),
         ("%%nbray sweep --over chunk=1,2\n   \n", "the cell is empty"),
         (f"%%nbray time -r 0\n{SPLIT}", "-r takes a whole number of runs, at least 1"),
-        ("%%nbray time\nawait something", "a cell that awaits cannot be measured"),
         ("%nbray bench tasks_snyc", "did you mean 'tasks_sync'?"),
         ("%nbray bench wait --vs rya", "did you mean 'ray'?"),
         ("%nbray bench wait --seconds 0", "--seconds takes a number of seconds, more than 0"),
@@ -181,6 +180,38 @@ def test_ctrl_c_keeps_what_was_measured(ready: Kernel):
     assert "4" in ready.value("nbray.get(part.options(num_cpus=2).remote([2]))")
 
 
+@pytest.mark.parametrize("work", ["nbray.get(doze.remote())", "await doze.remote()"])
+def test_ctrl_c_cancels_the_tasks_that_the_sweep_has_submitted(ready: Kernel, work):
+    ready.ok(
+        "@nbray.remote(num_cpus=2)\ndef doze():\n    import time\n    print('dozes')\n    time.sleep(600)"
+    )
+    begun = threading.Event()
+    thread = after(begun, ready.interrupt)
+    reply, _ = ready.run(
+        f"%%nbray sweep --over n=1,2 -r 1\nn\n{work}",
+        lambda message: begun.set() if message["msg_type"] == "stream" else None,
+    )
+    thread.join()
+    assert reply["traceback"] == ["KeyboardInterrupt: stopped; nothing was measured yet"]
+    assert "4" in ready.value("nbray.get(part.options(num_cpus=2).remote([2]), timeout=30)")
+
+
+def test_a_cell_that_awaits_is_measured(ready: Kernel):
+    ready.ok("%%nbray sweep --over chunk=10,20 -r 1\nfound = await part.remote(data[:chunk])")
+    assert ready.value("([len(row.runs) for row in _.rows], len(found) in (10, 20))") == "([1, 1], True)"
+    ready.ok("%%nbray time -r 1\nfound = await part.remote([3])")
+    assert ready.value("found") == "[9]"
+    assert "line 3" in ready.fails("%%nbray time\nx = 1\nawait missing")
+
+
+def test_a_pool_that_adapts_is_refused_whoever_has_made_it_adapt(ready: Kernel):
+    ready.ok("nbray.adapt(1, 2)")
+    shown = ready.fails(f"%%nbray sweep --over chunk=1,2\n{SPLIT}")
+    assert "UsageError: the pool adapts its CPUs between 1 and 2" in shown
+    ready.ok("%nbray scale 2")
+    ready.ok(f"%%nbray sweep --over chunk=10,20 -r 1\n{SPLIT}")
+
+
 def test_the_benchmark_is_shown_and_written_and_leaves_the_pool_alone(ready: Kernel, tmp_path):
     page, samples = tmp_path / "bench.md", tmp_path / "bench.json"
     published = ready.ok(
@@ -210,3 +241,11 @@ def test_without_a_pool_one_is_started_with_as_many_cpus_as_workers(kernel: Kern
     kernel.ok("found = _\n%unload_ext nbray")
     assert "Best: " in kernel.value("found")  # as text, without the extension
     assert kernel.value("nbray.cluster_resources()['CPU']") == "3.0"
+
+
+def test_a_sweep_leaves_no_actors_in_the_views(ready: Kernel):
+    ready.ok("%%nbray sweep --over chunk=10,20 --workers 1,2 -r 1\n" + SPLIT)
+    for verb in ("actors", "status", "graph"):
+        (shown,) = of_kind(ready.ok(f"%nbray {verb}"), "display_data")[-1:]
+        assert "CpusSetAside" not in shown["data"]["text/plain"]
+        assert "dead" not in shown["data"]["text/plain"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -110,3 +111,31 @@ def test_the_browser_applies_changes_and_writes_numbers_as_python_does(node: str
         [short(n) for n in numbers],
         [seconds(d) for d in durations],
     ]
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_view_styles_only_what_is_inside_of_it(name: str):
+    """All views of a notebook are on one page, and the style sheet of one must not reach into another."""
+    root = f".nbray-{'bench' if name == 'benchmark' else name}"
+    text = re.sub(
+        r"/\*.*?\*/|@import[^;]*;|@keyframes[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}",
+        "",
+        _style(name),
+        flags=re.DOTALL,
+    )
+    selectors = [
+        selector.strip()
+        for head in re.findall(r"([^{}]+)\{", text)
+        if not head.strip().startswith("@")
+        for selector in re.split(r",(?![^(]*\))", head)
+    ]
+    assert selectors
+    assert [
+        each
+        for each in selectors
+        if not re.match(rf"(\.nbray-(view|still))?{re.escape(root)}(?![\w-])", each)
+    ] == []
+
+
+def _style(name: str) -> str:
+    return (SOURCES / "src" / f"{name}.css").read_text()

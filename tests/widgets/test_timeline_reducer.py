@@ -260,3 +260,9 @@ def test_the_trace_is_json_with_a_slice_for_each_span():
     ]
     assert slices[0]["tid"] != slices[1]["tid"]  # they overlap
     assert {r["args"]["name"] for r in records if r["ph"] == "M"} >= {"tasks · pid 77", "node 6e6f6465"}
+
+
+def test_the_driver_has_no_lane():
+    timeline = reduced(up(b"driver-1", role="driver"), up(LANE))
+    assert [lane.pid for lane in timeline.lanes] == [77]
+    assert [lane.process for lane in timeline.lanes] == [LANE.hex()]

@@ -174,3 +174,28 @@ def test_before_anything_has_run_it_says_so(sent):
     _, view = view_of()
     assert view.text(view.picture) == "nbray timeline: nothing has run yet"
     assert 'data-spans="0"' in view.html(view.picture)
+
+
+def test_the_saved_state_has_the_spans_without_a_kernel(sent):
+    _, view = view_of(*calls(0, 30), *calls(30, 1, state="failed"))
+    view.keep()
+    told, (spans, bins) = view.kept["told"], view.kept["buffers"]
+    assert told["first"] == 0
+    assert len(np.frombuffer(spans, SPAN)) == 31
+    assert bins == b""  # the spans tell all
+    assert view.get_state()["picture"]["about"]["spans"] == 31
+
+
+def test_the_saved_state_of_many_spans_is_small_and_has_bins_for_the_earlier_ones(sent, monkeypatch):
+    monkeypatch.setattr(module, "MOST", 50)
+    _, view = view_of(*calls(0, 400))
+    view.keep()
+    assert view.kept["told"]["first"] == 350
+    fine = np.frombuffer(view.kept["buffers"][1], BIN)
+    assert fine["count"].sum() == 400
+    monkeypatch.setattr(module, "MOST_BINS", 20)
+    view.keep()
+    coarse = np.frombuffer(view.kept["buffers"][1], BIN)
+    assert len(coarse) <= 20 < len(fine)
+    assert coarse["count"].sum() == 400
+    assert view.kept["told"]["width"] > 0.5

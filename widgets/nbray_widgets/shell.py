@@ -1,7 +1,8 @@
 """What all views share: a state in the browser, and a picture of it in the notebook that outlives browser and kernel.
 
 - The browser gets one whole state, then changes; whoever missed one asks for the whole state again. The synced trait is only a
-  snapshot for views that come late.
+  snapshot for views that come late, and for the widget state that is saved with a notebook: a browser saves what it has, an
+  executor without one (nbclient, nbconvert) what the kernel has synced, which it does with each still.
 - A view is displayed as two outputs, the widget and a *still*: HTML without scripts, and text. The still is renewed after each
   cell that changed the picture. The widget takes the still out of the page for as long as it lives itself
   (``widgets/js/src/shell/still.js``), so there is one picture at any time: while the widget loads, after a restart, in a
@@ -77,6 +78,11 @@ class View(anywidget.AnyWidget):
     def answer(self, request: dict[str, Any]) -> Answer | None:
         """What the browser asked for beyond the state: a message, or a message and its buffers."""
         return None
+
+    def keep(self) -> None:
+        """Sync what the saved state of the widget shall have."""
+        with self._lock:
+            self.send_state("picture")
 
     def latest(self) -> State:
         """The state now, for a display."""
@@ -162,6 +168,7 @@ class View(anywidget.AnyWidget):
         # Without a word of its own: where no widgets are shown, the still alone speaks.
         display({WIDGET: self._live(), "text/html": "", "text/plain": ""}, raw=True)
         display(still, raw=True, display_id=name)
+        self.keep()
         if not self._over:
             _follow_cells(self)
             self.wanted()
@@ -173,6 +180,7 @@ class View(anywidget.AnyWidget):
         still = self._still()
         for name in self._displays:
             display(still, raw=True, display_id=name, update=True)
+        self.keep()
 
     def finish(self) -> None:
         """Leave the last picture. The widget stays usable while its kernel lives. More calls do nothing."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import traitlets
+
 from nbray.events import Feed
 from nbray_widgets.live import LiveView
 from nbray_widgets.picture import timeline as picture
@@ -18,6 +20,8 @@ AT_ONCE = 1_000
 #: Spans that a browser which comes late gets, and that a zoomed part may have before it is shown as bins.
 MOST = 4_000
 COLUMNS = (16, 4_096)
+#: Bins that the saved state has at most: they are synced after each cell that has added spans.
+MOST_BINS = 12_000
 
 
 class Timeline(LiveView):
@@ -31,6 +35,9 @@ class Timeline(LiveView):
     """
 
     _esm, _css = bundle("timeline")
+
+    #: The last message with spans, for a saved notebook: its browser has no kernel to ask.
+    kept = traitlets.Dict().tag(sync=True)
 
     def __init__(self, feed: Feed) -> None:
         self._timeline = TimelineReducer()
@@ -58,6 +65,24 @@ class Timeline(LiveView):
         with self._lock:
             super()._send_whole()
             self.tell(self._bulk(MOST, whole=True))
+
+    def keep(self) -> None:
+        timeline = self._timeline
+        with self._lock:
+            spans, first = timeline.since(0, MOST)
+            bins, width = timeline.bins.all(), timeline.bins.width
+            if not first:  # the spans tell all
+                bins = bins[:0]
+            elif len(bins) > MOST_BINS:
+                end, columns = (
+                    timeline.last - timeline.origin,
+                    max(MOST_BINS // len(timeline.lanes), COLUMNS[0]),
+                )
+                _, coarser = timeline.window(0.0, end, columns, 0)
+                bins, width = bins if coarser is None else coarser, end / columns
+            told = {"op": "bulk", "serial": 0, "first": first, "width": width, "whole": True}
+            self._trait_values["kept"] = {"told": told, "buffers": [spans.tobytes(), bins.tobytes()]}
+            self.send_state(("picture", "kept"))
 
     def _bulk(self, most: int, *, whole: bool = False) -> Answer:
         """New spans, and the bins that they changed. ``whole``: all bins, for who has none yet."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import nbray
 from nbray.bench.splits import limits, timings, values
 from nbray.bench.splits.result import Row, Sweep
 from nbray.bench.splits.runs import run_once
@@ -51,8 +50,8 @@ def sweep(
     check_parameters(notebook, cell.code, list(parameters))
     code = runner(notebook, cell.code)
     reference = None if serial is None else _serial(notebook, serial, parameters)
-    _refuse_to_adapt(notebook)
     start_pool(max(workers) if workers else None)
+    limits.check_fixed()
     set_for_it = (*parameters, *([WORKERS] if workers is not None or reference is not None else []))
     with limits.with_at_least(max(workers or [0])) as cpus:
         found = planned(parameters, workers, cpus, rounds)
@@ -72,18 +71,6 @@ def _cell(notebook: Notebook, text: str) -> Cell:
     if not text.strip():
         raise NbrayUsageError("the cell is empty: there is nothing to measure")
     return understand(notebook, text, here=True)
-
-
-def _refuse_to_adapt(notebook: Notebook) -> None:
-    """A pool that grows when something waits does not keep to a number of workers."""
-    if notebook.started is None or not nbray.is_initialized():
-        return
-    feed, given = notebook.started
-    if feed is nbray.feed() and "adapt" in given:
-        least, most = given["adapt"]
-        raise NbrayUsageError(
-            f"the pool adapts its CPUs between {least} and {most}, which spoils a sweep; %nbray scale {most} fixes them"
-        )
 
 
 def _setting(

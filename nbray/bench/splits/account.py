@@ -130,6 +130,12 @@ class Tasks:
     def unfinished(self) -> int:
         return self._unfinished
 
+    def under_way(self, owner: bytes) -> list[int]:
+        """The numbers of the tasks that this process has submitted and that have not ended."""
+        return [
+            sequence for (of, sequence), task in self._tasks.items() if of == owner and task.finished is None
+        ]
+
     def account(self, began: float, ended: float, cpus: float) -> Account:
         """What ``cpus`` CPUs did from ``began`` to ``ended``, in seconds since the epoch."""
         wall = max(ended - began, 0.0)

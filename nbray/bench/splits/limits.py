@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import nbray
+from nbray import _runtime
 from nbray.bench.facts import usable_cpus
 from nbray.exceptions import GetTimeoutError
 
@@ -68,6 +69,21 @@ def limited_to(workers: int) -> Iterator[None]:
     finally:
         for holder in holders:
             nbray.kill(holder)
+
+
+def check_fixed() -> None:
+    """That the pool keeps its size: one that grows when something waits does not keep to a number of workers.
+
+    Raises:
+        RuntimeError: it adapts.
+    """
+    bounds = _runtime.current().bounds
+    if bounds is not None:
+        least, most = bounds
+        raise RuntimeError(
+            f"the pool adapts its CPUs between {least:g} and {most:g}, which spoils a sweep; nbray.scale({most:g}), or in a"
+            f" notebook %nbray scale {most:g}, fixes them"
+        )
 
 
 def check_idle() -> None:

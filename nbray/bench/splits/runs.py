@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import nbray
+from nbray import _runtime
 from nbray.bench.splits.account import Tasks
 from nbray.bench.splits.result import Run
 from nbray.events import Feed
@@ -24,28 +25,45 @@ def run_once(code: Callable[[], object], cpus: float, waiting: Callable[[int], N
         code: what is measured.
         cpus: the CPUs that its tasks may use.
         waiting: is told how many tasks are awaited, once that takes longer than 2 s.
+
+    If the code fails or is interrupted, what it has submitted is cancelled.
     """
     feed = nbray.feed()
     cursor = feed.end
     began, clock = time.time(), time.perf_counter()
     tasks = Tasks(began)
-    with _no_bars():
-        code()
-    returned = time.perf_counter() - clock
-    ended = began + returned
-    cursor = _listen(tasks, feed, cursor)
-    say_at = time.perf_counter() + PATIENCE
-    while tasks.unfinished and not tasks.lost:
-        if feed.closed:
-            raise RuntimeError("the code ended the pool that it was to be measured in")
-        time.sleep(PAUSE)
+    with _cancelling(feed, cursor, began):
+        with _no_bars():
+            code()
+        returned = time.perf_counter() - clock
+        ended = began + returned
         cursor = _listen(tasks, feed, cursor)
-        if waiting is not None and time.perf_counter() > say_at:
-            say_at += PATIENCE
-            waiting(tasks.unfinished)
+        say_at = time.perf_counter() + PATIENCE
+        while tasks.unfinished and not tasks.lost:
+            if feed.closed:
+                raise RuntimeError("the code ended the pool that it was to be measured in")
+            time.sleep(PAUSE)
+            cursor = _listen(tasks, feed, cursor)
+            if waiting is not None and time.perf_counter() > say_at:
+                say_at += PATIENCE
+                waiting(tasks.unfinished)
     # The driver learns of the last result a moment before the code goes on with it.
     ended = max(ended, tasks.last)
     return Run(ended - began, returned, tasks.account(began, ended, cpus))
+
+
+@contextmanager
+def _cancelling(feed: Feed, cursor: int, began: float) -> Iterator[None]:
+    """Whoever stops a measurement, or whose code fails in it, has no use for the rest of its tasks."""
+    try:
+        yield
+    except BaseException:
+        runtime = _runtime.current_or_none()
+        if runtime is not None and not feed.closed:
+            tasks = Tasks(began)
+            _listen(tasks, feed, cursor)
+            runtime.owner.cancelling.of_sequences(tasks.under_way(runtime.owner.process))
+        raise
 
 
 @contextmanager

@@ -148,6 +148,7 @@ def sweep(
     with ExitStack() as stack:
         if not nbray.is_initialized():
             stack.enter_context(nbray.init(num_cpus=max(numbers) if numbers else None))
+        limits.check_fixed()
         cpus = stack.enter_context(limits.with_at_least(max(numbers or [0])))
         found = planned(parameters, numbers, cpus, rounds)
         found.title = _named(function)

@@ -58,6 +58,8 @@ class Timeline extends View {
     this.theme = new Theme(this.root, () => this.soon());
     this.painter = new Painter(this.canvas, this.theme);
     this.hands = new Hands(this.canvas, this, () => this.painter.gutter ?? 0);
+    const { told, buffers } = this.store.model.get("kept") ?? {};
+    if (told) this.heard(told, buffers);
     this.tocks = setInterval(() => this.moving && this.soon(), 50);
   }
 

@@ -13,6 +13,7 @@ from nbray.events import (
     ACTOR,
     NODE,
     NODE_SAMPLED,
+    OWN_ACTORS,
     PROCESS,
     TASK_DISPATCHED,
     TASK_FINISHED,
@@ -154,7 +155,7 @@ class ClusterReducer:
             self._processes.apply(raw)
             key, state = hexed(raw[2]), raw[5]
             if state == "dead":
-                self._dead += self._actors.pop(key, None) is not None
+                self._dead += self._actors.pop(key, None) is not None and raw[3] not in OWN_ACTORS
             elif state in ACTOR_STATES:
                 self._actors[key] = state
         elif kind == PROCESS:

@@ -242,6 +242,8 @@ class TimelineReducer:
         process = _key(process)
         lane = self._lane_of.get(process)
         if lane is None:
+            if role == "driver":  # it runs no calls
+                return
             lane = self._lane(process)
         if lane.kind == "other":
             return

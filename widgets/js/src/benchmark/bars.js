@@ -41,7 +41,7 @@ function bar(row, peer, index, longest) {
   spread.style.width = at(row.high - row.low);
   track.append(fill, spread);
   for (const value of row.samples) {
-    const dot = html("i", { class: "nbray-dot" });
+    const dot = html("i", { class: "nbray-sample" });
     dot.style.left = at(value);
     track.append(dot);
   }

@@ -7,6 +7,8 @@ export class Store {
     this.state = structuredClone(model.get("picture") ?? {});
     this.state.about ??= {};
     this.views = new Set();
+    // What the kernel syncs is never newer than what it has told.
+    model.on("change:picture", () => model.get("picture") !== this.state && this.keep());
     model.on("msg:custom", (message, buffers) => this.heard(message, buffers));
     this.keep();
   }

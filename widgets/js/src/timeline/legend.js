@@ -46,7 +46,7 @@ export class Legend {
   }
 
   chip(key, { name, kind }) {
-    const swatch = html("i", { class: "nbray-dot" });
+    const swatch = html("i", { class: "nbray-swatch" });
     swatch.style.background = kind === "copy" ? "#8a8f98" : colourOf(key);
     const count = html("span", { class: "nbray-number" });
     const label = html("bdi", { class: "nbray-chip-name" });
