@@ -28,7 +28,8 @@ from nbray.core.messages import RESOURCE_UNIT
 from nbray.core.ownership import Entry
 from nbray.exceptions import ActorAlreadyExistsError, RaySystemError
 from nbray.machine import MemoryFigures, cpu_count
-from nbray.owner.actors import NameTaken, why
+from nbray.owner.creating import NameTaken
+from nbray.owner.endings import why
 from nbray.owner.owner import Owner
 from nbray.owner.reloads import Reloaded
 from nbray.owner.waiting import stop_if_daemon
@@ -104,7 +105,7 @@ class Runtime:
         if options.name is not None:
             options = options._replace(namespace=options.namespace or self.namespace)
         try:
-            return self.owner.actors.create(function, args, kwargs, options), options.meta
+            return self.owner.creating.create(function, args, kwargs, options), options.meta
         except NameTaken as taken:
             if options.get_if_exists:
                 return self._found(taken.handle)
@@ -121,7 +122,7 @@ class Runtime:
             ValueError: there is none.
         """
         namespace = namespace or self.namespace
-        actor, handle = self.owner.actors.ask("actor_named", name, namespace)
+        actor, handle = self.owner.questions.ask("actor_named", name, namespace)
         if actor is None:
             raise ValueError(f"no living actor is named {name!r} in namespace {namespace!r}")
         return self._found(handle)
@@ -164,7 +165,7 @@ class Runtime:
 
     def named_actors(self) -> list[tuple[str, str]]:
         """Namespace and name of all actors that have a name and live, or will."""
-        records = self.owner.actors.ask("actors")[0]
+        records = self.owner.questions.ask("actors")[0]
         return [(record[3], record[2]) for record in records if record[2] and record[4] != DEAD]
 
     def kill(self, actor: Entry, no_restart: bool) -> None:
@@ -186,7 +187,7 @@ class Runtime:
     # -- facts -----------------------------------------------------------------------------------------------------
 
     def _resources(self) -> Sequence[Any]:
-        nodes: Sequence[Any] = self.owner.actors.ask("resources")[0]
+        nodes: Sequence[Any] = self.owner.questions.ask("resources")[0]
         return nodes
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -219,7 +220,7 @@ class Runtime:
         self.bounds = None
         if cluster is None:
             units = round(n * RESOURCE_UNIT)
-            self.owner.actors.ask("resize", units, units)
+            self.owner.questions.ask("resize", units, units)
         else:
             cluster.scale(n)
 
@@ -227,7 +228,7 @@ class Runtime:
         """See ``nbray.adapt``."""
         cluster = self._scalable("adapt")
         if cluster is None:
-            self.owner.actors.ask("resize", round(least * RESOURCE_UNIT), round(most * RESOURCE_UNIT))
+            self.owner.questions.ask("resize", round(least * RESOURCE_UNIT), round(most * RESOURCE_UNIT))
         else:
             cluster.adapt(minimum=least, maximum=most)
         self.bounds = (least, most)

@@ -56,7 +56,7 @@ class Executor:
         self.actor_id: bytes = b""
         self.epoch = 0
         self.class_name = self.class_path = self.actor_name = ""
-        #: Of the actor that this is, as ``owner/actors.py`` packs it.
+        #: Of the actor that this is, as ``owner/creating.py`` packs it.
         self.handle = b""
         self.intake = Intake(self)
         self.cancelling = Cancelling(self)

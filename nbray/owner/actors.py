@@ -1,13 +1,10 @@
-"""The owner's side of actors: creating them, calling them, and what becomes of their calls."""
+"""The owner's side of actors: calling them, and what becomes of the calls. How they are made is ``creating.py``'s."""
 
 from __future__ import annotations
 
-import itertools
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import msgpack
 
 from nbray import events
 from nbray.channel.connection import Connection
@@ -16,21 +13,12 @@ from nbray.core import messages as m
 from nbray.core.actors import ALIVE, DEAD, LIMBO, ActorCalls
 from nbray.core.calls import Call, Function
 from nbray.core.ids import EACH_64TH, Address, object_id
-from nbray.core.messages import EXIT_ACTOR, Loss
-from nbray.core.ownership import Entry, with_refs
-from nbray.exceptions import (
-    ActorDiedError,
-    ActorUnavailableError,
-    ActorUnschedulableError,
-    PendingCallsLimitExceeded,
-    RayActorError,
-    RayError,
-    RaySystemError,
-)
+from nbray.core.messages import Loss
+from nbray.core.ownership import Entry
+from nbray.exceptions import PendingCallsLimitExceeded, RayActorError, RaySystemError
 from nbray.owner.calls import Target
-from nbray.owner.guards import ActorLife, Guard
+from nbray.owner.endings import actor_error, why
 from nbray.owner.lineage import Again, lost_with_node
-from nbray.wire.errors import describe_error
 
 if TYPE_CHECKING:
     from nbray.owner.owner import Owner
@@ -39,32 +27,6 @@ if TYPE_CHECKING:
 _BATCH = 128
 #: Seconds after which placement is asked what became of an actor whose connection broke.
 LIMBO_LIMIT = 2.0
-
-
-class NameTaken(Exception):
-    """
-    Attributes:
-        handle: of the living actor that has the name, packed.
-    """
-
-    def __init__(self, handle: bytes) -> None:
-        super().__init__("another actor has that name")
-        self.handle = handle
-
-
-class Creation:
-    """An actor that waits for its constructor's arguments. Stands where a call has its pool."""
-
-    __slots__ = ("actors", "machine", "spec", "options", "class_name")
-
-    def __init__(self, actors: Actors, machine: ActorCalls, options: Any, class_name: str) -> None:
-        self.actors = actors
-        self.machine = machine
-        self.options = options
-        self.class_name = class_name
-
-    def resolved(self, call: Call) -> None:
-        self.actors.announce(self, call)
 
 
 class Queue:
@@ -80,7 +42,7 @@ class Queue:
 
 
 class Actors:
-    """Under the owner's lock throughout, but for ``create``, ``call``, ``kill`` and ``named``, which take it."""
+    """Under the owner's lock throughout, but for ``call`` and ``kill``, which take it."""
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
@@ -89,151 +51,14 @@ class Actors:
         self.unsent: dict[ActorCalls, list[Call]] = {}
         self._queues: dict[ActorCalls, Queue] = {}
         self._methods: dict[tuple[str, str], Function] = {}
-        self._creations: dict[bytes, Call] = {}
         self._limbo: dict[ActorCalls, float] = {}
-        self._requests = itertools.count(1)
-        self._answers: dict[int, tuple[Any, ...] | None] = {}
-
-    # -- creating --------------------------------------------------------------------------------------------------
-
-    def create(
-        self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], options: Any
-    ) -> Entry:
-        """Create an actor; answers the entry that lives as long as somebody has a handle.
-
-        Raises:
-            NameTaken: a living actor has its name.
-        """
-        owner = self.owner
-        payload, slots, refs, guard = owner.calls.arguments(args, kwargs)
-        sequence, actor_id = owner.new_id()
-        if options.name is not None:
-            self._claim(actor_id, options)
-        entry = owner.entry_type(owner.process, sequence)
-        entry.guard = Guard()
-        entry.guard.life = ActorLife(owner.garbage, actor_id)
-        with owner.lock:
-            owner.check_alive()
-            owner.canonical[actor_id] = entry
-            machine = self.machines[actor_id] = ActorCalls(actor_id, self.effects, function.name)
-            creation = Creation(self, machine, options, function.name)
-            call = Call(sequence, function, payload, slots, [], refs, guard, creation, 0, False)
-            # Restarts need the arguments again, so they live as long as the actor.
-            self._creations[actor_id] = call
-            call.parent, call.origin = owner.cause()
-            owner.feed.append(
-                (
-                    events.ACTOR,
-                    time.time(),
-                    actor_id,
-                    function.name,
-                    options.name or "",
-                    "pending",
-                    0,
-                    b"",
-                    "",
-                )
-            )
-            if slots:
-                owner.calls.depend(call)
-            if call.ended:
-                self._creation_failed(machine, call)
-            elif not call.missing:
-                self.announce(creation, call)
-            owner.carry_out()
-        return entry
-
-    def _claim(self, actor_id: bytes, options: Any) -> None:
-        """Have the name for that actor before anybody else has: placement decides, so that two processes at once agree."""
-        handle = self._handle(actor_id, options.meta)
-        try:
-            holder, theirs = self.ask("actor_claim", actor_id, options.name, options.namespace, handle)
-        except BaseException:  # Ctrl-C, or no answer: the claim may have been heard
-            with self.owner.lock:
-                self.owner.send_up(("actor_drop", actor_id))
-            raise
-        if holder != actor_id:
-            raise NameTaken(theirs)
-
-    def announce(self, creation: Creation, call: Call) -> None:
-        """Its arguments are there: placement takes over."""
-        owner = self.owner
-        if call.ended:
-            self._creation_failed(creation.machine, call)
-            return
-        function = call.function
-        blob = function.blob
-        if function.refs is not None and function.refs.contained:
-            blob = with_refs(blob, self._lend(function.refs.contained))
-        payload = with_refs(call.payload, self._lend(call.refs)) if call.refs else call.payload
-        slots = []
-        for key, entry in call.slots:
-            inside = entry.guard.contained if entry.guard is not None else ()
-            value: Any = entry.value
-            slots.append((key, with_refs(value, self._lend(inside)) if inside else value))
-        options = creation.options
-        actor_id = creation.machine.actor_id
-        handle = self._handle(actor_id, options.meta)
-        packed = msgpack.packb(
-            (
-                function.name,
-                blob,
-                payload,
-                slots,
-                options.max_concurrency,
-                owner.job,
-                owner.namespace,
-                {**_more(options), "handle": handle, "origin": call.origin, "reloads": function.reloads},
-            )
-        )
-        directory = {
-            "held": options.held_spec,
-            "max_restarts": options.max_restarts,
-            "name": options.name or "",
-            "namespace": options.namespace or "",
-            "detached": options.detached,
-            "class_name": function.name,
-            "handle": handle,
-        }
-        owner.send_up(("actor_new", actor_id, options.placing_spec, packed, directory))
-
-    def _handle(self, actor_id: bytes, meta: bytes) -> bytes:
-        packed: bytes = msgpack.packb((actor_id, tuple(self.owner.address), meta))
-        return packed
-
-    def _lend(self, entries: Any) -> tuple[Any, ...]:
-        """Wire refs without holds: whoever gets them asks for its own, while we keep ours as long as the actor lives."""
-        refs = []
-        for entry in entries:
-            self.owner.canonical[entry.id] = entry
-            refs.append((entry.id, tuple(entry.owner or self.owner.address), None, False))
-        return tuple(refs)
-
-    def _creation_failed(self, machine: ActorCalls, call: Call) -> None:
-        value: Any = next(entry.value for _, entry in call.slots if entry.failed)
-        machine.changed(DEAD, machine.epoch + 1, None, ("init", value[1], 0, 0, ""))
-        self.owner.send_up(("actor_drop", machine.actor_id))  # others may wait for it
-
-    def dropped(self, actor_id: bytes) -> None:
-        """The last handle anywhere is gone."""
-        self.owner.send_up(("actor_drop", actor_id))
-
-    def handle_dropped(self, actor_id: bytes) -> None:
-        """This process has no handle any more to an actor that another created."""
-        machine = self.machines.get(actor_id)
-        if machine is not None and not machine.unfinished:
-            if machine.peer is not None:
-                machine.peer.close()
-            self._forget(machine)
-
-    def _forget(self, machine: ActorCalls) -> None:
-        """Handles that are still there begin anew: placement remembers the dead."""
-        self.machines.pop(machine.actor_id, None)
-        self._queues.pop(machine, None)
-        self._limbo.pop(machine, None)
-        self.unsent.pop(machine, None)
 
     # -- calling ---------------------------------------------------------------------------------------------------
+
+    def begin(self, actor_id: bytes, name: str) -> ActorCalls:
+        """The machine for an actor that is being created."""
+        machine = self.machines[actor_id] = ActorCalls(actor_id, self.effects, name)
+        return machine
 
     def machine(self, entry: Entry) -> ActorCalls:
         """The machine for an actor; a handle that came from elsewhere starts watching it."""
@@ -314,37 +139,28 @@ class Actors:
             self._in_limbo(machine)
             self.owner.send_up(("actor_kill", machine.actor_id, no_restart))
 
-    def creation(self, actor_id: bytes) -> Call | None:
-        """The constructor's call of an actor that this process has created."""
-        return self._creations.get(actor_id)
+    def dropped(self, actor_id: bytes) -> None:
+        """The last handle anywhere is gone."""
+        self.owner.send_up(("actor_drop", actor_id))
+
+    def handle_dropped(self, actor_id: bytes) -> None:
+        """This process has no handle any more to an actor that another created."""
+        machine = self.machines.get(actor_id)
+        if machine is not None and not machine.unfinished:
+            if machine.peer is not None:
+                machine.peer.close()
+            self._forget(machine)
+
+    def _forget(self, machine: ActorCalls) -> None:
+        """Handles that are still there begin anew: placement remembers the dead."""
+        self.machines.pop(machine.actor_id, None)
+        self._queues.pop(machine, None)
+        self._limbo.pop(machine, None)
+        self.unsent.pop(machine, None)
 
     def peers(self) -> list[Connection]:
         """The connections to living actors."""
         return [machine.peer for machine in self.machines.values() if machine.peer is not None]
-
-    # -- asking placement ------------------------------------------------------------------------------------------
-
-    def ask(self, operation: str, *fields: Any, timeout: float = 10.0) -> tuple[Any, ...]:
-        """A question to placement and its answer.
-
-        Raises:
-            RaySystemError: no answer within ``timeout`` seconds.
-        """
-        owner = self.owner
-        with owner.lock:
-            request = next(self._requests)
-            self._answers[request] = None
-            owner.send_up((operation, request, *fields))
-        owner.interrupts.install()
-        owner.lead.run_until(lambda: self._answers[request] is not None, time.monotonic() + timeout)
-        answer = self._answers.pop(request)
-        if answer is None:
-            raise RaySystemError(f"the scheduler did not answer within {timeout} s ({operation})")
-        return answer
-
-    def answered(self, request: int, *fields: Any) -> None:
-        if request in self._answers:
-            self._answers[request] = fields
 
     # -- effects and notices ---------------------------------------------------------------------------------------
 
@@ -432,7 +248,7 @@ class Actors:
         if machine.peer is not None and (state != ALIVE or epoch > machine.epoch):
             machine.peer.drain()  # what that incarnation had answered may lie unread in the socket
         machine.changed(state, epoch, address, reason)
-        call = self._creations.get(actor_id)
+        call = self.owner.creating.call(actor_id)
         if call is not None and machine.state != before:
             process = address[0] if address else b""
             self.owner.feed.append(
@@ -449,7 +265,7 @@ class Actors:
                 )
             )
         if machine.state == DEAD:
-            self._creations.pop(actor_id, None)
+            self.owner.creating.over(actor_id)
             self.carry_out()
             self._forget(machine)
         elif machine.state == ALIVE and machine.peer is None:
@@ -464,54 +280,3 @@ class Actors:
             error.actor_id = call.pool.machine.actor_id.hex()
             error.actor_init_failed = reason is not None and reason[0] == "init"
         self.owner.calls.fail_with(call, error)
-
-
-def _more(options: Any) -> dict[str, Any]:
-    """What only few actors' executors have to know."""
-    more: dict[str, Any] = {}
-    if options.concurrency_groups:
-        more["groups"] = dict(options.concurrency_groups)
-    if options.name is not None:
-        more["name"] = options.name
-    return more
-
-
-def why(reason: Loss | None) -> str:
-    """One line on why an actor's process went."""
-    if reason is None:
-        return ""
-    kind, text, pid, code, _ = reason
-    if kind == "init":
-        told = describe_error(text) if isinstance(text, bytes) else text
-        return f"its __init__ raised: {told.strip().rpartition(chr(10))[2]}"
-    if kind == "killed" and text == EXIT_ACTOR:
-        return "it exited on purpose, by exit_actor()"
-    return {
-        "signal": f"its process (pid={pid}) was ended by signal {text!s}",
-        "exit": f"its process (pid={pid}) ended with exit code {code}",
-        "node": "its node is gone",
-        "killed": f"it was killed ({text!s})" if text else "it was killed",
-        "memory": f"its process (pid={pid}) was ended because its node ran out of memory: {text!s}",
-        "dropped": "no handle to it was left",
-        "owner": "the process that created it is gone",
-    }.get(kind, str(text))
-
-
-def actor_error(name: str, dead: bool, reason: Loss | None) -> RayError:
-    """How an actor's end reads to the caller of ``name``."""
-    if not dead:
-        return ActorUnavailableError(
-            f"The actor restarts while {name} was under way: {why(reason) or 'its connection broke'}. "
-            "The call may or may not have run; max_task_retries would have tried it again."
-        )
-    if reason is None:
-        return ActorDiedError(f"The actor of {name} is dead.")
-    if reason[0] == "init":
-        told = describe_error(reason[1]) if isinstance(reason[1], bytes) else reason[1]
-        return ActorDiedError(f"The actor of {name} never came up: its __init__ raised.\n{told}")
-    if reason[0] == "infeasible":
-        return ActorUnschedulableError(f"The actor of {name} can never be placed: {reason[1]!s}")
-    text = f"The actor of {name} is dead: {why(reason)}."
-    if reason[4]:
-        text += f"\nThe end of its stderr:\n{reason[4]}"
-    return ActorDiedError(text)

@@ -169,7 +169,7 @@ class Inquiry:
                 e.ACTOR, task, name, refs, process=process, pid=peer.pid if peer is not None else 0,
                 actor=machine.actor_id, state=machine.state,
             )  # fmt: skip
-        creation = self.owner.actors.creation(machine.actor_id)
+        creation = self.owner.creating.call(machine.actor_id)
         if creation is not None and creation.missing:
             refs = self.refs(entry for _, entry in creation.slots)
         return Standing(e.ACTOR, task, name, refs, actor=machine.actor_id, state=machine.state)
@@ -274,7 +274,9 @@ class Inquiry:
 
     def _supply(self, end: float) -> Supply | None:
         try:
-            nodes, leases, placing = self.owner.actors.ask("supply", timeout=max(end - time.monotonic(), 0.1))
+            nodes, leases, placing = self.owner.questions.ask(
+                "supply", timeout=max(end - time.monotonic(), 0.1)
+            )
         except RaySystemError:
             return None
         return Supply(tuple(nodes), tuple(Held(*lease) for lease in leases), tuple(placing))

@@ -42,6 +42,7 @@ from nbray.owner.cancelling import Cancelling
 from nbray.owner.chronicle import Chronicle
 from nbray.owner.console import Console
 from nbray.owner.copies import Copies
+from nbray.owner.creating import Creating
 from nbray.owner.guards import DROP_HOLD, DROP_SEGMENT, DROP_STREAM, Garbage
 from nbray.owner.holding import Holding
 from nbray.owner.inheritance import Inheritance
@@ -49,6 +50,7 @@ from nbray.owner.lineage import Lineages
 from nbray.owner.origin import cause
 from nbray.owner.passing import Passing
 from nbray.owner.peers import Peers
+from nbray.owner.questions import Questions
 from nbray.owner.reloads import Stamps
 from nbray.owner.replicas import Replicas
 from nbray.owner.streams import Streams
@@ -137,7 +139,9 @@ class Owner:
         self.calls = Calls(self)
         self.cancelling = Cancelling(self)
         self.tasks = Tasks(self)
+        self.questions = Questions(self)
         self.actors = Actors(self)
+        self.creating = Creating(self)
         self.streams = Streams(self)
         self.waiting = Waiting(self)
         self.passing = Passing(self)
@@ -156,12 +160,12 @@ class Owner:
             "lost": self.tasks.lease_lost,
             "actor": self.actors.changed,
             "processes_gone": self.peers.processes_gone,
-            "named": self.actors.answered,
-            "resources": self.actors.answered,
+            "named": self.questions.answered,
+            "resources": self.questions.answered,
             "output": self.chronicle.printed_last,
-            "actors": self.actors.answered,
-            "supply": self.actors.answered,
-            "resized": self.actors.answered,
+            "actors": self.questions.answered,
+            "supply": self.questions.answered,
+            "resized": self.questions.answered,
             "node": self.chronicle.node,
             "sampled": self.chronicle.sampled,
         }

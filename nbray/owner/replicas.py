@@ -55,7 +55,7 @@ class Replicas:
     def _other_nodes(self) -> list[Address]:
         """The agents of the nodes that take leases, in any order."""
         owner = self.owner
-        (nodes,) = owner.actors.ask("resources")
+        (nodes,) = owner.questions.ask("resources")
         addresses = [Address(*address) for _, _, _, _, address in nodes]
         others = [a for a in addresses if a.node != owner.node and a.node not in owner.dead_nodes]
         random.shuffle(others)

@@ -15,14 +15,9 @@ from nbray.core.calls import Call, Function
 from nbray.core.ids import EACH_64TH, Address
 from nbray.core.lanes import Lane, Lanes
 from nbray.core.messages import Message, Spec
-from nbray.exceptions import (
-    OutOfMemoryError,
-    ProcessLimitExceeded,
-    RayError,
-    TaskUnschedulableError,
-    WorkerCrashedError,
-)
+from nbray.exceptions import ProcessLimitExceeded, TaskUnschedulableError
 from nbray.owner.calls import Target
+from nbray.owner.endings import crash_error
 
 if TYPE_CHECKING:
     from nbray.owner.owner import Owner
@@ -284,28 +279,3 @@ class Tasks:
             name = call.function.name if call is not None else ""
         said = f"{name or 'a task of this session'} {text}. It waits until the cluster has such a node."
         self.owner.deferred.append(partial(warnings.warn, said, RuntimeWarning, stacklevel=2))
-
-
-def crash_error(name: str, reason: Any, memory_kills: int = 0) -> RayError:
-    """How an executor's end reads to the caller of what it ran."""
-    if reason is None:
-        return WorkerCrashedError(
-            f"The connection to the executor of {name} broke, and nobody says that the executor died. It may have run or not."
-        )
-    kind, text, pid, code, tail = reason
-    if kind == "memory":
-        again = f" It had been run again {memory_kills} times after that." if memory_kills else ""
-        return OutOfMemoryError(
-            f"The executor that ran {name} (pid={pid}) was ended because its node ran out of memory: {text}.{again} "
-            "Ask for more CPUs a task, so that fewer run at a time, or for less memory."
-        )
-    how = {
-        "signal": f"was ended by signal {text}",
-        "exit": f"ended with exit code {code} in the middle of the call",
-        "node": "was lost with its node",
-        "killed": f"was killed: {text}",
-    }.get(kind, str(text))
-    message = f"The executor that ran {name} (pid={pid}) {how}."
-    if tail:
-        message += f"\nThe end of its stderr:\n{tail}"
-    return WorkerCrashedError(message)
