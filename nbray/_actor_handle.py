@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 import cloudpickle
 
 from nbray import _rich, _runtime
-from nbray._exported import Exported, short_name
+from nbray._exported import Exported, missing, short_name
 from nbray._generator import ObjectRefGenerator
 from nbray._options import (
     DEFAULT_CALL,
@@ -166,6 +166,9 @@ class ActorMethod:
             f"Actor methods cannot be called directly. Instead of 'handle.{self._name}()', try "
             f"'handle.{self._name}.remote()'."
         )
+
+    def __getattr__(self, name: str) -> Any:
+        raise missing(self, name)
 
     def __repr__(self) -> str:
         return f"ActorMethod({self._meta.name}.{self._name})"
@@ -332,8 +335,10 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
         namespace: where to look (default: the caller's namespace).
 
     Raises:
-        ValueError: there is no such actor (any more), or the name is empty. TypeError: the name is no string.
+        ValueError: there is no such actor (any more), or the name is None or empty. TypeError: the name is no string.
     """
+    if name is None:
+        raise ValueError("get_actor() needs the actor's name, got None")
     for what, value in (("name", name), ("namespace", namespace)):
         if not isinstance(value, str) and (what == "name" or value is not None):
             raise TypeError(f"{what!r} must be a str, not {type(value).__name__}")
@@ -423,6 +428,8 @@ class ActorClass(Generic[C]):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_exported" not in self.__dict__:
             raise AttributeError(name)
+        if name == "bind" and not hasattr(self._exported.target, name):
+            raise missing(self, name)
         return getattr(self._exported.target, name)
 
     def __repr__(self) -> str:

@@ -36,6 +36,8 @@ _WITHOUT_EFFECT = frozenset(
         "logging_format",
     )
 )
+#: Those that nbray could not do without effect.
+_ONLY_IN_RAY = frozenset(("job_config", "local_mode", "logging_config"))
 
 
 # --- objects -------------------------------------------------------------------------------------------------------
@@ -79,11 +81,16 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
 
 
 def _timeout(timeout: Any) -> float | None:
-    if timeout is None or (isinstance(timeout, int | float) and timeout >= 0):
+    seconds = _seconds(timeout)
+    return None if seconds is not None and seconds < 0 else seconds  # as with Ray: below 0 there is no end
+
+
+def _seconds(timeout: Any) -> float | None:
+    if timeout is None or isinstance(timeout, int | float):
         return timeout
-    if isinstance(timeout, int | float):
-        return None  # as with Ray: below 0 there is no end
-    raise TypeError(f"'timeout' must be a number of seconds or None, not {type(timeout).__name__}")
+    if hasattr(timeout, "__float__"):  # one of NumPy's
+        return float(timeout)
+    raise TypeError(f"'timeout' must be a number of seconds or None, not {_brief(timeout)}")
 
 
 def _brief(value: Any) -> str:
@@ -145,6 +152,7 @@ def wait(
         if isinstance(ray_waitables, ObjectRef):
             raise TypeError("wait() takes a list of ObjectRefs, got a single one")
         raise TypeError(f"wait() takes a list of ObjectRefs, not {type(ray_waitables).__name__}")
+    timeout = _seconds(timeout)
     if timeout is not None and timeout < 0:
         raise ValueError(f"'timeout' must be 0 or more, got {timeout}")
     # Each of these is one pass in C over what may be many thousand refs.
@@ -157,6 +165,8 @@ def wait(
         return [], []
     if len(set(ray_waitables)) != count:
         raise ValueError("wait() takes each ObjectRef once; the list has duplicates")
+    if type(num_returns) is not int:
+        num_returns = _whole(num_returns)
     if num_returns <= 0:
         raise ValueError(f"'num_returns' must be 1 or more, got {num_returns}")
     if num_returns > count:
@@ -167,6 +177,13 @@ def wait(
         return _wait_for_some(ray_waitables, num_returns, timeout)
     runtime = _runtime.current_for(ray_waitables)
     return runtime.wait(ray_waitables, num_returns, timeout)  # type: ignore[arg-type, return-value]
+
+
+def _whole(number: Any) -> int:
+    """A number of refs that is no int, such as one of NumPy's, or ``len(refs) / 2``: that is rounded down, as Ray does."""
+    if not hasattr(number, "__float__"):
+        raise TypeError(f"'num_returns' must be a whole number, not {_brief(number)}")
+    return int(number)
 
 
 def _wait_for_some(
@@ -302,8 +319,9 @@ def init(
         ...     nbray.get(square.remote(3))
         9
     """
-    for name in others:
-        if name not in _WITHOUT_EFFECT:
+    for name, value in others.items():
+        # What Ray has and nbray has not may be given as what it is when it is not given.
+        if name not in _WITHOUT_EFFECT and not (name in _ONLY_IN_RAY and not value):
             raise RuntimeError(
                 unknown(name, inspect.signature(init).parameters.keys() - {"others"}, "argument of init()")
             )

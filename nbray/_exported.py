@@ -53,3 +53,13 @@ def short_name(target: Any) -> str:
     """How views and errors call a function or class: without the functions around its definition."""
     qualified: str = target.__qualname__
     return qualified.rpartition("<locals>.")[2]
+
+
+def missing(owner: object, name: str) -> AttributeError:
+    """For a name that a remote function, a class or a method has not."""
+    hint = "; nbray has none of Ray's graphs of calls yet: use .remote()" if name == "bind" else ""
+    return AttributeError(
+        f"{type(owner).__name__!r} object has no attribute {name!r}{hint}",
+        name=name,
+        obj=None if hint else owner,
+    )

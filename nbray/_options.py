@@ -228,6 +228,7 @@ def _lifetime(name: str, value: Any) -> None:
 
 
 def _scheduling_strategy(name: str, value: Any) -> None:
+    _text(name, value)
     if value not in (None, "DEFAULT"):
         raise ValueError(
             f"{name}={value!r} is not supported yet; 'DEFAULT' is, and labels and strategies come later"
@@ -361,6 +362,8 @@ def _check(options: Mapping[str, Any], known: Mapping[str, _Check], what: str) -
         if check is not None:
             check(name, value)
         elif name in _NOT_YET:
+            if value is None:  # as good as not given
+                continue
             raise ValueError(
                 f"option {name!r} of {what} is not supported yet; known are {', '.join(sorted(known))}"
             )

@@ -9,7 +9,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from nbray import _runtime
 from nbray._actor_handle import ActorClass
-from nbray._exported import Exported, short_name
+from nbray._exported import Exported, missing, short_name
 from nbray._generator import ObjectRefGenerator
 from nbray._object_ref import ObjectRef
 from nbray._options import TaskOptions, check_names, task_options
@@ -63,6 +63,14 @@ class RemoteFunction(Generic[P, R]):
         raise TypeError(
             f"Remote functions cannot be called directly. Instead of '{name}()', use '{name}.remote()'."
         )
+
+    @property
+    def _function(self) -> Callable[P, R]:
+        """The function itself, under Ray's name: to call it here, as tests do."""
+        return self._exported.target
+
+    def __getattr__(self, name: str) -> Any:
+        raise missing(self, name)
 
     def __repr__(self) -> str:
         return f"RemoteFunction({self._exported.name}{self._signature.text})"

@@ -196,11 +196,12 @@ class Runtime:
             {
                 "NodeID": node.hex(),
                 "Alive": True,
+                "NodeManagerAddress": Address(*address).tcp.rpartition(":")[0] or "127.0.0.1",
                 "NodeManagerHostname": os.uname().nodename,
                 "Resources": whole(totals),
                 "Labels": dict(labels),
             }
-            for node, totals, _, labels, _ in self._resources()
+            for node, totals, _, labels, address in self._resources()
         ]
 
     def cluster_resources(self) -> dict[str, float]:

@@ -80,7 +80,7 @@ class RayTaskError(RayError):
     def as_instanceof_cause(self) -> RayTaskError:
         """This error as one that is an instance of the cause's type too; itself where that is impossible."""
         cause = self.cause
-        if cause is None or isinstance(cause, RayError):
+        if cause is None or isinstance(cause, RayTaskError):
             return self
         both = _both_types(type(cause))
         if both is None:

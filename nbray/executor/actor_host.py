@@ -47,8 +47,8 @@ def become(executor: Executor, creation: bytes) -> None:
         finally:
             if copies.copied:
                 copies.leave()
-    except ActorExit:
-        executor.exit_soon()
+    except ActorExit as error:
+        executor.exit_soon(error)
         return
     except BaseException as error:
         failed = executor.runner.failure(error, f"{name}.__init__")
@@ -174,8 +174,8 @@ class AsyncHost:
                 status, values = m.OK, runner.results(result, returns, name, peer, sequence)
         except ArgumentLost as lost:
             status, values = m.LOST, [lost.args]
-        except ActorExit:
-            executor.exit_soon()
+        except (ActorExit, SystemExit) as error:
+            executor.exit_soon(error)
             return
         except BaseException as error:
             if current.overdue is not None and isinstance(error, asyncio.CancelledError | TaskCancelledError):

@@ -58,7 +58,7 @@ class Deadlines:
         """Answer a call that goes on running."""
         call.answered = True
         executor = self._executor
-        failure = executor.runner.failure(TaskTimeoutError(text), call.name)
+        failure = executor.runner.failure(TaskTimeoutError(text), call.name, raised=False)
         outlet = call.connection.context.outlets.pop(call.sequence, None)
         if outlet is not None:
             outlet.close()
@@ -115,7 +115,7 @@ class Deadlines:
         )
         if not executor.actor_id:
             executor.intake.give_back(call.connection)
-        failure = executor.runner.failure(TaskTimeoutError(text), call.name)
+        failure = executor.runner.failure(TaskTimeoutError(text), call.name, raised=False)
         took = int(seconds * 1e6)
         call.connection.send((m.RESULT, call.sequence, m.FAILED, [failure], took, time.time() - seconds))
         if executor.actor_id:

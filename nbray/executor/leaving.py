@@ -1,9 +1,10 @@
-"""How an executor goes: as an actor that ends itself, when nobody needs it any more, or in the middle of a call."""
+"""How an executor goes: because user code ends it, when nobody needs it any more, or in the middle of a call."""
 
 from __future__ import annotations
 
 import atexit
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,15 +15,25 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks whether TCP has passed on what was answered, where it had no room at first.
 DELIVERY_LOOK = 0.005
-#: Seconds for which an actor that ends itself waits for its last answers to be taken.
+#: Seconds for which a process that ends itself waits for its last answers to be taken.
 _EXIT_LIMIT = 2.0
 
 
-def exit_actor(executor: Executor) -> NoReturn:
-    """The actor ends itself. Its callers hear the reason from placement."""
+def exit_code(error: BaseException | None) -> int:
+    """With what user code ends the process: an actor that ends itself, or whatever it is by ``sys.exit``."""
+    code = error.code if isinstance(error, SystemExit) else None
+    if code is None or isinstance(code, int):
+        return code or 0
+    print(code, file=sys.stderr)
+    return 1
+
+
+def exit_process(executor: Executor, code: int) -> NoReturn:
+    """User code ends the process. Callers hear the reason from placement: of an actor without an error that it was on purpose."""
     owner = executor.owner
     with owner.lock:
-        executor.control.send((m.LEAVING, m.EXIT_ACTOR))
+        if executor.actor_id and code == 0:
+            executor.control.send((m.LEAVING, m.EXIT_ACTOR))
         callers = owner.reactor.connections()
 
     def delivered() -> bool:
@@ -32,7 +43,7 @@ def exit_actor(executor: Executor) -> NoReturn:
     while not owner.lead.run_until(delivered, time.monotonic() + DELIVERY_LOOK):
         if time.monotonic() > limit:
             break
-    _end(executor)
+    _end(executor, code)
 
 
 def leave(executor: Executor) -> None:
@@ -54,7 +65,7 @@ def leave_at_once(executor: Executor, reason: str) -> NoReturn:
     os._exit(1)
 
 
-def _end(executor: Executor) -> NoReturn:
+def _end(executor: Executor, code: int = 0) -> NoReturn:
     """End this process as a Python program ends: finalizers and ``atexit`` run."""
 
     def let_go() -> None:
@@ -69,4 +80,4 @@ def _end(executor: Executor) -> NoReturn:
             ):  # user code, or a stream that it put there: the others have their turn all the same
                 pass
     finally:
-        os._exit(0)
+        os._exit(code)

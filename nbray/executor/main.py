@@ -25,12 +25,15 @@ from nbray.executor.boot import Boot
 from nbray.executor.cancelling import Cancelling
 from nbray.executor.deadlines import Deadlines
 from nbray.executor.intake import Intake
-from nbray.executor.leaving import DELIVERY_LOOK, exit_actor, leave
+from nbray.executor.leaving import DELIVERY_LOOK, exit_code, exit_process, leave
 from nbray.executor.limits import Limits
 from nbray.executor.running import ArgumentLost, Caller, Current, Runner, current, enter, running_call
 from nbray.executor.upstream import Upstream
 from nbray.owner.origin import follow
 from nbray.owner.owner import Owner
+
+#: What comes of an interrupt: itself, what a ``get`` in the task makes of it, or a handler's ``sys.exit``.
+_INTERRUPTED = (KeyboardInterrupt, TaskCancelledError, SystemExit)
 
 
 class Executor:
@@ -47,8 +50,9 @@ class Executor:
         self.resources: Iterable[tuple[str, int]] = ()
         self.last_lease = -1
         self.retiring = False
-        #: This actor ends itself: what runs goes on to its end, what has not started does not run.
+        #: This process ends itself: what runs goes on to its end, what has not started does not run.
         self.exiting = False
+        self._exit_code = 0
         #: Sends an answer; not under the lock.
         self.reply = self._reply
         #: The main thread has lent the lease, and waits.
@@ -171,12 +175,13 @@ class Executor:
                     self.execute(connection, slot)
             self.cancelling.idle()
             if self.exiting:
-                exit_actor(self)
+                exit_process(self, self._exit_code)
             if self.retiring and not queue:
                 leave(self)
 
-    def exit_soon(self) -> None:
-        """This actor ends itself. Any thread."""
+    def exit_soon(self, error: BaseException | None = None) -> None:
+        """User code ends this process. Any thread."""
+        self._exit_code = exit_code(error)
         self.exiting = True
         self.owner.reactor.wake()
 
@@ -245,16 +250,16 @@ class Executor:
             del result
         except ArgumentLost as lost:
             status, values = m.LOST, [lost.args]
-        except ActorExit:
-            self.exit_soon()
-            enter(None)
-            return  # whoever called hears that the actor is dead
         except BaseException as error:
             cancelling.end(running)
-            if running.overdue is not None and isinstance(error, KeyboardInterrupt | TaskCancelledError):
+            if running.overdue is not None and isinstance(error, _INTERRUPTED):
                 status, values = m.FAILED, runner.overdue(running, error)
-            elif running.canceled and isinstance(error, KeyboardInterrupt | TaskCancelledError):
+            elif running.canceled and isinstance(error, _INTERRUPTED):
                 status, values = m.CANCELLED, runner.cancelled(running, error)
+            elif isinstance(error, ActorExit | SystemExit):
+                self.exit_soon(error)
+                enter(None)
+                return  # whoever called hears that this process has ended
             else:
                 status, values = m.FAILED, [runner.failure(error, name, peer)]
             if not keep:  # it did not come to unpickling its arguments

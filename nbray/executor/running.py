@@ -195,7 +195,7 @@ class Runner:
         try:
             items = list(result if type(result) is not GeneratorType else _first(result, returns))
         except TypeError:
-            raise ValueError(
+            raise TypeError(
                 f"{name} has num_returns={returns} but returned a {type(result).__name__}, which is not iterable"
             ) from None
         if len(items) != returns:
@@ -252,7 +252,7 @@ class Runner:
         """The values of an answer that says that a call ran for too long."""
         told = TaskTimeoutError(f"{call.name} ran for more than {call.overdue:g} s")
         told.__traceback__ = error.__traceback__
-        return [self.failure(told, call.name)]
+        return [self.failure(told, call.name, raised=False)]
 
     def cancelled(self, call: Current, error: BaseException | None) -> list[WireValue]:
         """The values of an answer that says that a call was cancelled; ``error`` is what it let through, if anything."""
@@ -264,12 +264,19 @@ class Runner:
         told = TaskCancelledError(call.task_id.hex(), f"{call.name} was cancelled while it ran")
         if error is not None:
             told.__traceback__ = error.__traceback__
-        return [self.failure(told, call.name)]
+        return [self.failure(told, call.name, raised=False)]
 
-    def failure(self, error: BaseException, name: str, receiver: Address | None = None) -> WireValue:
-        """The wire value of what user code raised; ``receiver`` gets the refs that the exception holds."""
+    def failure(
+        self, error: BaseException, name: str, receiver: Address | None = None, *, raised: bool = True
+    ) -> WireValue:
+        """The wire value of what user code raised, or of what is said in its place.
+
+        Args:
+            receiver: gets the refs that the exception holds.
+            raised: user code let it through.
+        """
         refs: list[Entry] | None = None if receiver is None else []
-        data = dump_error(error, name, os.getpid(), self.owner.node.hex(), refs)
+        data = dump_error(error, name, os.getpid(), self.owner.node.hex(), refs, raised=raised)
         if not refs or receiver is None:
             return (m.ERROR, data)
         return (m.ERROR, data, self._export_result(tuple(dict.fromkeys(refs)), receiver))

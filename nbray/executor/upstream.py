@@ -207,7 +207,8 @@ class Upstream:
             self._wait_for_room(0)
         if self._reports:
             self.send_reports()
-        self.outlet.answered()
+        if call is not None:
+            self.outlet.answered()
 
     def report(self, fields: tuple[Any, ...], now: bool) -> None:
         """A bar of user code: its last state counts, a few times a second (or ``now``), and before the call's answer."""

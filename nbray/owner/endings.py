@@ -25,7 +25,7 @@ def why(reason: Loss | None) -> str:
         told = describe_error(text) if isinstance(text, bytes) else text
         return f"its __init__ raised: {told.strip().rpartition(chr(10))[2]}"
     if kind == "killed" and text == EXIT_ACTOR:
-        return "it exited on purpose, by exit_actor()"
+        return "it exited on purpose, by exit_actor() or sys.exit()"
     return {
         "signal": f"its process (pid={pid}) was ended by signal {text!s}",
         "exit": f"its process (pid={pid}) ended with exit code {code}",

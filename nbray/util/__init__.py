@@ -34,4 +34,7 @@ _MODULES = frozenset(("joblib", "multiprocessing", "queue"))
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"nbray.util.{name}")
-    raise AttributeError(f"module 'nbray.util' has no attribute {name!r}")
+    raise AttributeError(
+        f"module 'nbray.util' has no attribute {name!r}; nbray's README lists which of Ray's names it has",
+        name=name,
+    )

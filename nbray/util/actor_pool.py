@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 import nbray
-from nbray.exceptions import ActorDiedError
+from nbray.exceptions import ActorDiedError, RayTaskError
 
 #: What ``fn`` answers: a ref, or a list of them (a method with several returns).
 Answer: TypeAlias = Any
@@ -150,8 +150,8 @@ class ActorPool:
         alive = True
         try:
             return nbray.get(answer)
-        except ActorDiedError:
-            alive = False
+        except ActorDiedError as error:
+            alive = isinstance(error, RayTaskError)  # then one that its method asked
             raise
         finally:
             if alive:

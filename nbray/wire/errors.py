@@ -12,6 +12,7 @@ import os
 import pickle
 import re
 import traceback
+from contextlib import suppress
 from typing import Any
 
 from nbray import exceptions
@@ -21,20 +22,31 @@ from nbray.wire.pickling import dump_function
 
 _RUNTIME = os.path.join(os.path.dirname(os.path.abspath(exceptions.__file__)), "")
 HIDE = "__tracebackhide__"
+#: What ends, or steers, whoever lets it through; of asyncio's, which need not be imported here, CancelledError.
+_ENDING = ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "CancelledError")
+#: What every exception inherits from.
+_ANY = (Exception, BaseException, object)
 _TEXT_LIMIT = 100_000
 _REPR_LIMIT = 200
 
 
 def dump_error(
-    exception: BaseException, function_name: str, pid: int, node: str, refs: list[Any] | None = None
+    exception: BaseException,
+    function_name: str,
+    pid: int,
+    node: str,
+    refs: list[Any] | None = None,
+    *,
+    raised: bool = False,
 ) -> bytes:
     """Pickle a failure. Never raises for what the exception is or does.
 
     Args:
-        exception: what user code raised, with its traceback.
+        exception: what user code raised, with its traceback; or what is said in its place.
         function_name: the function or ``Class.method``.
         pid: this process. node: hex id of this node.
         refs: gets the refs that the exception holds, some of them twice.
+        raised: user code let it through.
     """
     text = format_remote(exception)
     # A failure that a nested get handed on: what it was at first, in the words of both.
@@ -42,28 +54,28 @@ def dump_error(
     whole, parts = (
         (None, None) if cause is None else (_try_dump(_AsItIs(cause), refs), _dump_parts(cause, refs))
     )
-    return pickle.dumps((function_name, text, pid, node, whole, parts), 5)
+    return pickle.dumps((function_name, text, pid, node, whole, parts, raised), 5)
 
 
 def load_error(data: bytes) -> BaseException:
     """The exception to raise for a failure. Never raises.
 
-    It is a ``RayTaskError`` that is also an instance of the user's exception type (but not of ``SystemExit`` and the like,
-    which would end the reader). If user code failed with a ``RayError``, such as the death of an actor it asked, it is that
-    error, with the remote traceback as a note.
+    What user code raised is a ``RayTaskError`` that is also an instance of the exception's type, be it the user's or a
+    ``RayError``, such as the death of an actor it asked (but not of ``SystemExit`` and the like, which would end the reader).
+    What nbray says of a call, such as that it was cancelled, is that error itself, with a remote traceback as a note.
     """
     try:
-        function_name, text, pid, node, whole, parts = pickle.loads(data)
+        function_name, text, pid, node, whole, parts, raised = pickle.loads(data)
     except Exception as error:
         return RayTaskError("unknown", f"its failure cannot be read: {type(error).__name__}: {error}")
     text = add_source_lines(text)
     cause = _load_cause(whole, parts)
     failure = RayTaskError(function_name, text, cause, pid, node)
-    if isinstance(cause, RayError):
+    if isinstance(cause, RayError) and not raised:
         if text.strip() != "".join(traceback.format_exception_only(cause)).strip():
             cause.add_note(str(failure))  # else nobody raised it, and there is nothing to add
         return cause
-    if not isinstance(cause, Exception):
+    if cause is None or _ends(cause):
         return failure
     try:
         return failure.as_instanceof_cause()
@@ -71,10 +83,17 @@ def load_error(data: bytes) -> BaseException:
         return failure
 
 
+def _ends(cause: BaseException) -> bool:
+    return not isinstance(cause, Exception) and any(
+        base.__name__ in _ENDING and base.__module__ in ("builtins", "asyncio.exceptions")
+        for base in type(cause).__mro__
+    )
+
+
 def describe_error(data: bytes) -> str:
     """A failure in words, as its exception would print. No user code runs for it, and it never raises."""
     try:
-        function_name, text, pid, node, _, _ = pickle.loads(data)
+        function_name, text, pid, node, *_ = pickle.loads(data)
     except Exception as error:
         return f"its failure cannot be read: {type(error).__name__}: {error}"
     return str(RayTaskError(function_name, add_source_lines(text), None, pid, node))
@@ -103,10 +122,12 @@ def _try_dump(value: Any, refs: list[Any] | None) -> bytes | None:
         return None
 
 
-def _dump_parts(
-    cause: BaseException, refs: list[Any] | None
-) -> tuple[bytes, list[bytes], dict[str, bytes]] | None:
-    """Type, arguments and attributes, each on its own, as far as they can be pickled."""
+#: How an exception's types, arguments and attributes travel.
+_Parts = tuple[list[bytes], tuple[str, str], list[bytes], dict[str, bytes]]
+
+
+def _dump_parts(cause: BaseException, refs: list[Any] | None) -> _Parts | None:
+    """Types (its own, those that it inherits from), arguments and attributes, each on its own, as far as they can be pickled."""
     kind = type(cause)
     if (
         kind.__module__ == "builtins"
@@ -114,17 +135,18 @@ def _dump_parts(
         and all(type(a) in (str, int) for a in cause.args)
     ):
         return None
-    pickled_kind = _try_dump(kind, refs)
-    if pickled_kind is None:
-        return None
+    kinds = [_try_dump(each, refs) for each in kind.__mro__ if each not in _ANY]
     arguments = [_try_dump(argument, refs) or pickle.dumps(_short_repr(argument)) for argument in cause.args]
     attributes = {name: _try_dump(value, refs) for name, value in cause.__dict__.items()}
-    return pickled_kind, arguments, {name: value for name, value in attributes.items() if value is not None}
+    return (
+        [each for each in kinds if each is not None],
+        (kind.__module__, kind.__qualname__),
+        arguments,
+        {name: value for name, value in attributes.items() if value is not None},
+    )
 
 
-def _load_cause(
-    whole: bytes | None, parts: tuple[bytes, list[bytes], dict[str, bytes]] | None
-) -> BaseException | None:
+def _load_cause(whole: bytes | None, parts: _Parts | None) -> BaseException | None:
     if whole is not None:
         try:
             cause = pickle.loads(whole)
@@ -134,15 +156,33 @@ def _load_cause(
             pass  # typically an __init__ that wants other arguments than args; the parts do without it
     if parts is None:
         return None
+    kinds, names, pickled_arguments, attributes = parts
     try:
-        kind, arguments = pickle.loads(parts[0]), tuple(map(pickle.loads, parts[1]))
+        kind = _load_kind(kinds, *names)
+        arguments = tuple(map(pickle.loads, pickled_arguments))
         made: BaseException = kind.__new__(kind, *arguments)
         made.args = arguments
-        for name, value in parts[2].items():
-            made.__dict__[name] = pickle.loads(value)
+        for name, value in attributes.items():
+            with suppress(Exception, SystemExit):  # of a type that is not here
+                made.__dict__[name] = pickle.loads(value)
         return made
     except (Exception, SystemExit):
         return None
+
+
+def _load_kind(kinds: list[bytes], module: str, name: str) -> type[BaseException]:
+    """The exception's type. If it cannot be had here: one of its name, with those of its bases that can."""
+    bases: list[type[BaseException]] = []
+    for position, pickled in enumerate(kinds):
+        try:
+            kind = pickle.loads(pickled)
+        except (Exception, SystemExit):
+            continue
+        if (kind.__module__, kind.__qualname__) == (module, name) and not position:
+            return kind  # type: ignore[no-any-return]
+        if not any(issubclass(base, kind) for base in bases):
+            bases.append(kind)
+    return type(name, tuple(bases) or (Exception,), {"__module__": module, "__qualname__": name})
 
 
 def _short_repr(value: Any) -> str:

@@ -11,7 +11,7 @@ import pytest
 from gates import Gate, Marks
 
 import nbray
-from nbray.exceptions import WorkerCrashedError
+from nbray.exceptions import TaskCancelledError, WorkerCrashedError
 
 pytestmark = pytest.mark.usefixtures("pool")
 
@@ -101,14 +101,49 @@ def test_the_error_says_how_the_process_ended_and_what_it_said_last():
         nbray.get(last_words.remote(segfault), timeout=30)
 
 
-def test_sys_exit_in_a_task_is_no_crash_of_the_pool():
+@pytest.mark.parametrize(("status", "code"), [(0, 0), (3, 3), (None, 0), ("a word", 1)])
+def test_sys_exit_ends_the_process_of_a_task(tmp_path, status, code):
+    marks = Marks(tmp_path)
+
+    @nbray.remote(max_retries=1)
+    def leave():
+        marks.mark()
+        sys.exit(status)
+
+    with pytest.raises(WorkerCrashedError, match=rf"leave.*exit code {code}") as caught:
+        nbray.get(leave.remote(), timeout=30)
+    assert len(set(marks.pids())) == 2
+    assert "a word" in str(caught.value) or status != "a word"
+    assert nbray.get(echo.remote(1), timeout=30) == 1
+
+
+def test_sys_exit_in_a_generator_ends_its_process_after_its_items():
     @nbray.remote(max_retries=0)
     def leave():
+        yield 1
         sys.exit(3)
 
-    with pytest.raises(nbray.exceptions.RayError):
-        nbray.get(leave.remote(), timeout=30)
-    assert nbray.get(echo.remote(1), timeout=30) == 1
+    items = leave.remote()
+    assert nbray.get(next(items), timeout=30) == 1
+    with pytest.raises(WorkerCrashedError, match="exit code 3"):
+        nbray.get(next(items), timeout=30)
+
+
+def test_a_cancelled_task_may_end_by_sys_exit(tmp_path):
+    gate = Gate(tmp_path)
+
+    @nbray.remote
+    def leave():
+        try:
+            gate.wait()
+        except KeyboardInterrupt:
+            sys.exit(0)
+
+    ref = leave.remote()
+    gate.until_came()
+    nbray.cancel(ref)
+    with pytest.raises(TaskCancelledError):
+        nbray.get(ref, timeout=30)
 
 
 def test_neighbours_do_not_notice(tmp_path):

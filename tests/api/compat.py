@@ -51,7 +51,7 @@ def _member_of():
 
 
 def _takes(accept) -> bool:
-    """Whether an option is known: unknown ones are a ValueError, known ones with a wrong value a TypeError at most."""
+    """Whether an option is known: unknown ones are a ValueError, known ones with a value of a wrong type a TypeError."""
     try:
         accept()
     except ValueError as error:
@@ -66,11 +66,11 @@ def has(group: str, name: str) -> bool:
     if group == "init":
         return name in inspect.signature(nbray.init).parameters or name in _WITHOUT_EFFECT
     if group == "task options":
-        return _takes(lambda: nbray.remote(lambda: None).options(**{name: None}))
+        return _takes(lambda: nbray.remote(lambda: None).options(**{name: object()}))
     if group == "actor options":
-        return _takes(lambda: nbray.remote(_Actor).options(**{name: None}))
+        return _takes(lambda: nbray.remote(_Actor).options(**{name: object()}))
     if group == "method options":
-        return _takes(lambda: nbray.method(**{name: None}))
+        return _takes(lambda: nbray.method(**{name: object()}))
     if not group.startswith("ray"):
         try:
             return hasattr(_member_of()[group], name)

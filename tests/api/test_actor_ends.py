@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import threading
 
 import psutil
@@ -9,7 +10,7 @@ import pytest
 from gates import Gate, Marks
 
 import nbray
-from nbray.exceptions import ActorDiedError
+from nbray.exceptions import ActorDiedError, ActorUnavailableError
 
 pytestmark = pytest.mark.usefixtures("pool")
 
@@ -20,6 +21,9 @@ class Plain:
 
     def stop(self):
         nbray.actor.exit_actor()
+
+    def leave(self, status):
+        sys.exit(status)
 
     def stop_from_a_thread(self):
         thread = threading.Thread(target=self._stop)
@@ -58,6 +62,9 @@ class Async(Plain):
 
     async def stop(self):
         nbray.actor.exit_actor()
+
+    async def leave(self, status):
+        sys.exit(status)
 
     async def stand(self, gate):
         await asyncio.to_thread(gate.wait)
@@ -105,6 +112,33 @@ def test_an_actor_that_exits_is_not_restarted_though_it_might_be(make):
     process.wait(timeout=30)
     with pytest.raises(ActorDiedError, match="on purpose"):
         nbray.get(actor.pid.remote())
+
+
+def test_sys_exit_without_an_error_is_an_end_on_purpose(make):
+    actor = make(max_restarts=-1, max_task_retries=-1)
+    process = process_of(actor)
+    with pytest.raises(ActorDiedError, match="on purpose"):
+        nbray.get(actor.leave.remote(0))
+    process.wait(timeout=30)
+    with pytest.raises(ActorDiedError, match="on purpose"):
+        nbray.get(actor.pid.remote())
+
+
+def test_sys_exit_with_an_error_is_a_crash(make):
+    actor = make()
+    process = process_of(actor)
+    with pytest.raises(ActorDiedError, match="exit code 3"):
+        nbray.get(actor.leave.remote(3))
+    process.wait(timeout=30)
+
+
+def test_an_actor_that_may_restart_does_so_after_sys_exit_with_an_error(make):
+    actor = make(max_restarts=1)
+    process = process_of(actor)
+    with pytest.raises(ActorUnavailableError, match="exit code 1"):
+        nbray.get(actor.leave.remote("no more"))
+    process.wait(timeout=30)
+    assert nbray.get(actor.__ray_ready__.remote())
 
 
 def test_calls_queued_behind_the_exit_fail_unrun(tmp_path):

@@ -6,7 +6,7 @@ import threading
 import traceback
 
 import pytest
-from gates import Marks, until
+from gates import Gate, Marks, until
 
 import nbray
 from nbray import _runtime
@@ -110,6 +110,26 @@ def test_an_error_of_a_nested_task_goes_up_with_its_type():
 
     with pytest.raises(KeyError, match="inner"):
         nbray.get(outer.remote())
+
+
+def test_an_error_of_nbray_that_a_task_lets_through_is_of_both_types(tmp_path):
+    gate = Gate(tmp_path)
+
+    @nbray.remote
+    def impatient(refs):
+        nbray.get(refs, timeout=0)
+
+    @nbray.remote
+    def unpicklable():
+        return threading.Lock()
+
+    with pytest.raises(RayTaskError, match="impatient") as caught:
+        nbray.get(impatient.remote([nbray.remote(lambda: gate.wait()).remote()]))
+    gate.open()
+    assert isinstance(caught.value, nbray.exceptions.GetTimeoutError)
+    with pytest.raises(RayTaskError, match="unpicklable") as caught:
+        nbray.get(unpicklable.remote())
+    assert isinstance(caught.value, TypeError)
 
 
 def test_a_task_may_catch_what_its_own_task_raised():

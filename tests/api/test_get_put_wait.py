@@ -5,6 +5,7 @@ import concurrent.futures
 import copy
 import threading
 
+import numpy as np
 import pytest
 from gates import Gate
 
@@ -330,3 +331,17 @@ def test_a_future_may_be_cancelled_before_its_value(pending):
     assert future.cancel()
     gate.open()
     assert nbray.get(ref) == "late"
+
+
+def test_numbers_need_not_be_of_pythons_own_types():
+    refs = [nbray.put(i) for i in range(3)]
+    assert nbray.wait(refs, num_returns=np.int64(2), timeout=np.float32(5)) == (refs[:2], refs[2:])
+    assert nbray.wait(refs, num_returns=len(refs) / 2, timeout=5) == (refs[:1], refs[1:])
+    assert nbray.get(refs, timeout=np.int32(5)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("wrong", [{"num_returns": "1"}, {"timeout": "1"}, {"num_returns": None}])
+def test_what_is_no_number_is_named(wrong):
+    (name,) = wrong
+    with pytest.raises(TypeError, match=name):
+        nbray.wait([nbray.put(1)], **wrong)

@@ -138,3 +138,9 @@ def test_an_actor_knows_its_name_and_others_have_none():
     named, nameless = Named.options(name="known").remote(), Named.remote()
     assert nbray.get([named.name.remote(), nameless.name.remote(), task.remote()]) == ["known", "", None]
     assert nbray.get_runtime_context().get_actor_name() is None
+
+
+@pytest.mark.parametrize(("name", "error"), [(None, ValueError), ("", ValueError), (3, TypeError)])
+def test_an_actor_is_found_by_a_name_only(name, error):
+    with pytest.raises(error, match="name"):
+        nbray.get_actor(name)

@@ -2,6 +2,7 @@
 
 import pytest
 
+import nbray
 from nbray._options import DEFAULT_CALL, actor_options, call_options, method_options, task_options
 from nbray.core.messages import STREAMING
 
@@ -212,3 +213,10 @@ def test_the_default_strategy_is_accepted_and_others_are_said_to_come_later():
     task_options({"scheduling_strategy": "DEFAULT"})
     with pytest.raises(ValueError, match="'SPREAD' is not supported yet; 'DEFAULT' is"):
         task_options({"scheduling_strategy": "SPREAD"})
+
+
+def test_an_option_that_is_not_there_yet_may_be_none_and_nothing_else():
+    for target in (lambda: None, type("Plain", (), {})):
+        nbray.remote(target).options(label_selector=None, placement_group=None)
+        with pytest.raises(ValueError, match=r"label_selector.*not supported yet"):
+            nbray.remote(target).options(label_selector={"zone": "a"})

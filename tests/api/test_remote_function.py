@@ -260,3 +260,27 @@ def test_all_lists_just_the_public_names():
         assert getattr(nbray, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):
         nbray.nonsense
+
+
+def test_the_function_itself_is_under_rays_name_too():
+    assert nbray.remote(lambda x: x + 1)._function(1) == 2
+
+
+def test_bind_is_refused_in_words():
+    class Plain:
+        def method(self):
+            pass
+
+    class Binds(Plain):
+        def bind(self):
+            return "its own"
+
+    for remote in (nbray.remote(lambda: None), nbray.remote(Plain), nbray.remote(Plain).options(num_cpus=1)):
+        with pytest.raises(AttributeError, match=r"'bind'.*graphs of calls.*\.remote\(\)"):
+            remote.bind()
+    assert nbray.remote(Binds).bind is Binds.bind
+
+
+def test_names_of_util_that_are_missing_lead_to_the_readme():
+    with pytest.raises(AttributeError, match=r"'placement_group'.*README"):
+        nbray.util.placement_group

@@ -127,6 +127,7 @@ def test_nodes_tell_their_resources():
     assert node["Alive"] is True
     assert node["NodeID"] == nbray.get_runtime_context().get_node_id()
     assert node["Resources"]["CPU"] == 2
+    assert node["NodeManagerAddress"] == "127.0.0.1"
 
 
 def test_requests_that_never_fit_do_not_hold_up_others():

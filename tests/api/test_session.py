@@ -344,3 +344,10 @@ def test_a_forked_child_refuses_to_use_the_session_and_can_end():
         """
     )
     assert (done.stdout, done.returncode) == ("refused True\n1\n", 0)
+
+
+def test_what_only_ray_has_may_be_left_at_its_default():
+    with nbray.init(num_cpus=1, local_mode=False, job_config=None):
+        pass
+    with pytest.raises(RuntimeError, match="local_mode"):
+        nbray.init(local_mode=True)

@@ -130,6 +130,20 @@ def test_an_actor_that_died_is_left_out():
     assert pool.pop_idle() is None
 
 
+def test_an_actor_whose_method_asked_a_dead_one_stays():
+    class Asks:
+        def ask(self, other):
+            return nbray.get(other.__ray_ready__.remote())
+
+    dead = nbray.remote(Asks).remote()
+    nbray.kill(dead)
+    pool = nbray.util.ActorPool([nbray.remote(Asks).remote()])
+    pool.submit(lambda actor, other: actor.ask.remote(other), dead)
+    with pytest.raises(ActorDiedError):
+        pool.get_next()
+    assert pool.has_free()
+
+
 def test_a_submission_that_raises_leaves_its_actor_free():
     pool = actor_pool(1)
     with pytest.raises(AttributeError):

@@ -1,13 +1,14 @@
 import asyncio
 import linecache
 import pickle
+import sys
 import threading
 import traceback
 
 import pytest
 
 from nbray import exceptions
-from nbray.exceptions import ActorDiedError, RayTaskError
+from nbray.exceptions import ActorDiedError, RayTaskError, TaskCancelledError
 from nbray.wire import errors
 from nbray.wire.errors import add_source_lines, dump_error, load_error
 
@@ -20,7 +21,7 @@ def raised(exception):
 
 
 def through(exception, name="f"):
-    return load_error(dump_error(raised(exception), name, 42, "ab" * 8))
+    return load_error(dump_error(raised(exception), name, 42, "ab" * 8, raised=True))
 
 
 class NeedsTwo(Exception):
@@ -33,6 +34,10 @@ class KeywordOnly(ValueError):
     def __init__(self, *, code):
         super().__init__(f"code {code}")
         self.code = code
+
+
+class BothOfThem(KeywordOnly, LookupError):
+    pass
 
 
 class FailsToPickle(LookupError):
@@ -114,11 +119,45 @@ def test_arguments_and_attributes_that_cannot_be_pickled_are_left_behind():
     assert error.cause.code == 3 and not hasattr(error.cause, "lock")
 
 
-def test_a_type_that_the_reader_does_not_have_still_gives_the_text():
-    data = dump_error(raised(NeedsTwo("a", "b")), "f", 1, "")
-    error = load_error(data.replace(b"NeedsTwo", b"NeedsSix").replace(b"tests.wire", b"tests.wird"))
-    assert type(error) is RayTaskError and error.cause is None
-    assert "a and b" in error.traceback_str
+@pytest.fixture
+def without(monkeypatch):
+    def read(exception, *types):
+        """What a reader makes of a failure who does not have these types."""
+        data = dump_error(raised(exception), "f", 1, "", raised=True)
+        with monkeypatch.context() as reader:
+            for missing in types:
+                reader.delattr(sys.modules[__name__], missing.__name__)
+            return load_error(data)
+
+    return read
+
+
+def test_a_type_that_the_reader_does_not_have_still_gives_name_text_and_attributes(without):
+    error = without(NeedsTwo("a", "b"), NeedsTwo)
+    assert isinstance(error, RayTaskError) and not isinstance(error, NeedsTwo)
+    assert type(error.cause).__name__ == "NeedsTwo"
+    assert error.left == "a" and "a and b" in error.traceback_str
+
+
+def test_of_a_type_that_the_reader_does_not_have_the_bases_count(without):
+    error = without(KeywordOnly(code=3), KeywordOnly)
+    assert isinstance(error, RayTaskError) and isinstance(error, ValueError)
+    assert error.code == 3
+
+
+def test_a_base_that_the_reader_does_not_have_is_left_out(without):
+    error = without(BothOfThem(code=3), BothOfThem, KeywordOnly)
+    assert isinstance(error, ValueError) and isinstance(error, LookupError)
+    assert not isinstance(error, KeywordOnly)
+
+
+def test_an_exception_that_is_no_exception_by_its_bases_arrives_too():
+    class Stop(BaseException):
+        pass
+
+    error = through(Stop("here"))
+    assert isinstance(error, RayTaskError) and type(error.cause).__name__ == "Stop"
+    assert isinstance(error, type(error.cause))
 
 
 @pytest.mark.parametrize(
@@ -173,9 +212,16 @@ def test_an_error_of_nbray_that_nobody_raised_is_told_once():
     assert "".join(traceback.format_exception_only(told)).count("it was killed") == 1
 
 
-def test_an_error_of_nbray_raised_in_a_task_stays_itself_with_the_remote_traceback_as_a_note():
+def test_an_error_of_nbray_that_user_code_let_through_is_of_both_types():
     error = through(ActorDiedError("the actor died"), "outer")
-    assert type(error) is ActorDiedError and error.args == ("the actor died",)
+    assert isinstance(error, RayTaskError) and isinstance(error, ActorDiedError)
+    assert error.args == ("the actor died",)
+    assert "outer (pid=42" in str(error) and "in raised" in str(error)
+
+
+def test_an_error_of_nbray_instead_of_what_user_code_raised_is_itself_with_the_remote_traceback_as_a_note():
+    error = load_error(dump_error(raised(TaskCancelledError("id", "cancelled")), "outer", 42, ""))
+    assert type(error) is TaskCancelledError
     text = "".join(traceback.format_exception(error))
     assert "outer (pid=42" in text and "in raised" in text
 

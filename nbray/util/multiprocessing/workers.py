@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 import cloudpickle
 
 import nbray
-from nbray.exceptions import ActorDiedError, RayActorError, RaySystemError
+from nbray.exceptions import ActorDiedError, RayActorError, RaySystemError, RayTaskError
 
 #: Arguments of one call: positional ones, and those by name.
 Call: TypeAlias = tuple[tuple[Any, ...], Mapping[str, Any]]
@@ -212,7 +212,7 @@ class Workers:
             try:
                 outcomes = found.result()
             except Exception as error:
-                died = isinstance(error, RayActorError)
+                died = isinstance(error, RayActorError) and not isinstance(error, RayTaskError)
                 outcomes = [Failure(error, "")] * len(chunk.calls)
         worker.served += 1
         if not nbray.is_initialized():  # or what comes next would start a session anew
