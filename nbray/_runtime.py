@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import sys
-import tempfile
 import threading
 import time
 import warnings
@@ -395,9 +394,9 @@ def _start(
     log_to_driver: bool,
     object_store_memory: int | None,
 ) -> Runtime:
-    from nbray.executor.node_config import NodeConfig
+    from nbray.executor.node_config import NodeConfig, make_session_dir
 
-    session_dir = tempfile.mkdtemp(prefix="nbray-")
+    session_dir = make_session_dir()
     store_dir = make_store("nbray-", f"{session_dir}/spill", object_store_memory)
     process, node, secret = new_process_id(), new_node_id(), secrets.token_bytes(32)
     pools: list[Pool] = []

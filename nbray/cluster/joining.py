@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from typing import Any
 
 from distributed import WorkerPlugin
 from distributed.comm.addressing import get_address_host
 
 from nbray.core.ids import new_node_id
-from nbray.executor.node_config import NodeConfig
+from nbray.executor.node_config import NodeConfig, make_session_dir
 from nbray.executor.supervisor import Node
 from nbray.scheduling import streams
 from nbray.scheduling.agent import NodeAgent
@@ -52,7 +51,7 @@ class JoinPlugin(WorkerPlugin):
         networked = worker.address.startswith(("tcp", "tls"))
         known = set(sys.path)
         more = [path for path in self.sys_path if path not in known and os.path.isdir(path)]
-        session_dir = tempfile.mkdtemp(prefix="nbray-")
+        session_dir = make_session_dir()
         return NodeConfig(
             node_id=new_node_id(),
             session_dir=session_dir,

@@ -15,10 +15,9 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 from typing import Any
 
-from nbray.executor.node_config import NodeConfig
+from nbray.executor.node_config import NodeConfig, make_session_dir
 from nbray.executor.supervisor import Node
 from nbray.store.directory import make_store
 
@@ -28,7 +27,7 @@ HEARTBEAT = 2.0
 
 def main() -> None:
     options = json.loads(sys.stdin.buffer.readline())
-    session_dir = tempfile.mkdtemp(prefix="nbray-")
+    session_dir = make_session_dir()
     config = NodeConfig(
         node_id=bytes.fromhex(options["node_id"]),
         session_dir=session_dir,

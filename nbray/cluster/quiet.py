@@ -10,6 +10,7 @@ import gc
 import logging
 import os
 import sys
+import warnings
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -22,9 +23,14 @@ yaml.SafeLoader = getattr(yaml, "CSafeLoader", _yaml_loader)
 try:
     import dask
     from distributed import Scheduler, Worker
+    from distributed.comm.inproc import global_manager
     from distributed.gc import disable_gc_diagnosis
 finally:
     yaml.SafeLoader = _yaml_loader
+with warnings.catch_warnings():
+    # Without a network Dask warns that it has no address there. Here that is a part of names, and looked up just once.
+    warnings.filterwarnings("ignore", "Couldn't detect a suitable IP address", RuntimeWarning)
+    global_manager.ip  # noqa: B018
 
 #: Read when a server is created.
 CONFIG = {

@@ -21,12 +21,14 @@ FORK = 3  # packed boot
 KILL = (
     4  # executor number, signal: to the executor and its process group; an executor that is gone is ignored
 )
+PING = 5  # nothing: are you there?
 
 # --- template -> node agent ---------------------------------------------------------------------------------
 STARTED = 20  # pid, "fork" or "spawn": everything is imported
 FORKED = 21  # executor number, pid
 REFUSED = 22  # executor number, text: the system gives no process
 EXITED = 23  # executor number, wait status (os.waitstatus_to_exitcode)
+PONG = 24  # nothing
 
 
 class Boot(NamedTuple):

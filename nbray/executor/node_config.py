@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from typing import NamedTuple
 
 from nbray.core.messages import Loss
 from nbray.exceptions import RaySystemError
 from nbray.executor.boot import ENTRY
 from nbray.executor.loss import describe
+
+#: Bytes of a directory in which a session directory may lie: Unix sockets allow 103 on macOS, and ours take up to 37 of them.
+_LONGEST = 66
+
+
+def make_session_dir() -> str:
+    """Make a fresh private directory for a node's sockets, logs and spilled objects, and return its path.
+
+    It lies where temporary files go, or in /tmp where that has too long a path for sockets.
+    """
+    where = tempfile.gettempdir()
+    return tempfile.mkdtemp(prefix="nbray-", dir=where if len(os.fsencode(where)) <= _LONGEST else "/tmp")
 
 
 class NodeConfig(NamedTuple):

@@ -104,6 +104,8 @@ class Processes:
         if kind == frames.STARTED:
             self._link_up = True
             return
+        if kind == frames.PONG:
+            return
         executor = self.by_number.get(message[1])
         if executor is None:
             return
@@ -124,7 +126,7 @@ class Processes:
             return
         self._serve()  # what they still said
         tail = tail_of(link.boot.log_path)
-        text = f"the node's template process ended\n{tail}".strip()
+        text = f"the node's template process {link.reason or 'ended'}\n{tail}".strip()
         lost = list(self.by_number.values())
         # A template that never came up will not do so the next time either: wait for the next lease.
         if was_up:

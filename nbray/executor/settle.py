@@ -71,7 +71,19 @@ def _environment(boot: Boot) -> None:
     if blas > 1:
         threads.set_loaded_openblas(blas)
     sys.path[:] = boot.sys_path
-    os.chdir(boot.cwd)
+    _work_in(boot.cwd)
+
+
+def _work_in(directory: str) -> None:
+    """A directory may go while a pool lives; what does not need it must not fail with it."""
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        os.chdir("/")
+        print(
+            f"the directory {directory} in which init() was called cannot be entered ({error.strerror}): this process works in /",
+            file=sys.stderr,
+        )
 
 
 def _randomness() -> None:

@@ -38,6 +38,14 @@ __all__ = ["Node", "NodeConfig", "StartError"]
 logger = logging.getLogger("nbray.node")
 
 
+def _here() -> str:
+    """This process's directory; / if that was removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
+
+
 def _ignore(*_: object) -> None:
     """The callback of who does not want to know."""
 
@@ -63,7 +71,7 @@ class Node:
         self.config = config._replace(
             # Programs put paths of other types there, which Python's own imports ignore.
             sys_path=tuple(entry for entry in config.sys_path or sys.path if isinstance(entry, str)),
-            cwd=config.cwd or os.getcwd(),
+            cwd=config.cwd or _here(),
             keep=config.keep or os.cpu_count() or 1,
         )
         self.on_up: Callable[[bytes, Message], None] = _ignore

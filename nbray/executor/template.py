@@ -30,7 +30,19 @@ from typing import NoReturn
 
 from nbray.core.messages import Message
 from nbray.executor import linux, threads
-from nbray.executor.boot import BE_EXECUTOR, BE_TEMPLATE, EXITED, FORK, FORKED, KILL, REFUSED, STARTED, Boot
+from nbray.executor.boot import (
+    BE_EXECUTOR,
+    BE_TEMPLATE,
+    EXITED,
+    FORK,
+    FORKED,
+    KILL,
+    PING,
+    PONG,
+    REFUSED,
+    STARTED,
+    Boot,
+)
 from nbray.executor.settle import settle
 from nbray.store.directory import remove_store
 from nbray.wire.codec import HEADER_SIZE, Decoder, encode
@@ -205,6 +217,8 @@ class Template:
             pid = self._pids.get(number)
             if pid is not None:
                 _kill_group(pid, signum)
+        if message[0] == PING:
+            self._tell(PONG)
         return None
 
     def _tell(self, *message: object) -> None:

@@ -12,15 +12,24 @@ from collections.abc import Callable
 
 from nbray.core.messages import Message
 from nbray.executor import linux
-from nbray.executor.boot import BE_TEMPLATE, Boot
+from nbray.executor.boot import BE_TEMPLATE, PING, Boot
 from nbray.executor.template import COMMAND, greeting
 from nbray.wire.codec import Decoder, encode
+
+#: Seconds between two looks whether the template has said something since it was asked for something.
+_LOOK = 1.0
+#: Looks after which one that stands still is ended: once it is up, and before, while it imports.
+_PATIENCE, _START = 15, 60
 
 
 class TemplateLink:
     """One template process.
 
     It is started at once, by any thread; frames may be sent before it is up. Messages come after ``attach``.
+
+    A template that stands still starts nothing, and whoever waits for that would wait for ever. So it is asked whether it is
+    there after each wish, and ended when it does not answer. Looks are counted and not seconds, because this process may have
+    stood still as well, all the machine with it.
 
     Args:
         boot: number 0; the directory of ``boot.log_path`` must exist.
@@ -34,6 +43,11 @@ class TemplateLink:
         self._mark = ("NBRAY_TEMPLATE", secrets.token_hex(8))
         self._out = bytearray()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._look: asyncio.TimerHandle | None = None
+        self._silent = 0
+        self._patience = _START
+        #: Why it was ended, if it was ended here.
+        self.reason = ""
         self._on_message: Callable[[Message], None]
         self._on_gone: Callable[[], None]
         self._socket, theirs = socket.socketpair()
@@ -46,7 +60,7 @@ class TemplateLink:
                     stdin=theirs.fileno(),
                     stdout=file,
                     stderr=file,
-                    cwd=boot.cwd,
+                    cwd=boot.cwd if os.path.isdir(boot.cwd) else "/",
                     env={**os.environ, self._mark[0]: self._mark[1]},
                     start_new_session=True,
                 )
@@ -71,11 +85,36 @@ class TemplateLink:
         self._on_gone = on_gone
         loop.add_reader(self._socket, self._readable)
         self._flush()
+        self._watch()
 
     def send(self, *message: object) -> None:
         """Never blocks. Lost if the template is gone; ``on_gone`` tells."""
         self._out += encode(message)
         self._flush()
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._loop is not None and self._look is None:
+            self._silent = 0
+            self._look = self._loop.call_later(_LOOK, self._is_it_there)
+
+    def _is_it_there(self) -> None:
+        assert self._loop is not None
+        self._silent += 1
+        if self._silent == 1:
+            self._out += encode((PING,))
+            self._flush()
+        if self._silent < self._patience:
+            self._look = self._loop.call_later(_LOOK, self._is_it_there)
+        else:
+            self.reason = f"stood still for {self._silent * _LOOK:.0f} s and was ended"
+            self.process.kill()  # the end of file follows
+
+    def _heard(self) -> None:
+        self._patience = _PATIENCE
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
 
     def _flush(self) -> None:
         if self._loop is None:
@@ -98,6 +137,7 @@ class TemplateLink:
         except OSError:
             data = b""
         if data:
+            self._heard()
             for message in self._decoder.feed(data):
                 self._on_message(message)
         else:
@@ -120,6 +160,9 @@ class TemplateLink:
         self._socket.close()
 
     def _detach(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         if self._loop is not None and self._socket.fileno() >= 0:
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)

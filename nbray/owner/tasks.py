@@ -131,7 +131,8 @@ class Tasks:
             verdict = self._verdicts.pop(lease)
             for call in [*verdict.crashed, *verdict.doubted]:
                 self._judge(call, None)
-            owner.send_up(("give", lease))  # only the connection broke
+            # Only the connection broke. Given back, the executor might be granted again and not be reached again, for ever.
+            owner.send_up(("abandon", lease))
         if self._paused:
             due = [call for when, call in self._paused if when <= now]
             self._paused = [(when, call) for when, call in self._paused if when > now]

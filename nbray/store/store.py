@@ -161,7 +161,11 @@ class Store:
         """Nobody will ever be told the names of that object's files: their writer died after it had written them."""
         prefix = f"{object_id.hex()}-"
         for directory in (self.directory, self._disk):
-            for name in os.listdir(directory):
+            try:
+                names = os.listdir(directory)
+            except FileNotFoundError:  # somebody has tidied up /tmp: there is nothing to be dropped
+                continue
+            for name in names:
                 if name.startswith(prefix):
                     self.drop(name)
 
