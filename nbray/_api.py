@@ -12,7 +12,8 @@ from nbray._actor_handle import ActorHandle
 from nbray._context import Context
 from nbray._generator import ObjectRefGenerator
 from nbray._object_ref import ObjectRef
-from nbray._options import capacities, environment_variables, units, unknown
+from nbray._option_checks import units
+from nbray._options import capacities, environment_variables, unknown
 from nbray.events import Feed
 from nbray.exceptions import RaySystemError
 from nbray.executor import gpus

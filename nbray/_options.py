@@ -10,8 +10,8 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from nbray.core.ids import STRIDE
-from nbray.core.messages import RESOURCE_UNIT, STREAMING, Spec
+from nbray import _option_checks as checks
+from nbray.core.messages import STREAMING, Spec
 
 #: An actor's limit of calls under way if it has async methods and does not say.
 ASYNC_CONCURRENCY = 1000
@@ -86,254 +86,49 @@ class ActorOptions(NamedTuple):
     detached: bool
 
 
-# --- single options ------------------------------------------------------------------------------------------------
-
-
-def _wrong_type(name: str, value: Any, wanted: str) -> TypeError:
-    return TypeError(f"option {name!r} must be {wanted}, not {type(value).__name__} ({value!r})")
-
-
-def units(name: str, quantity: Any) -> int:
-    """A resource quantity in units of 1/10000.
-
-    Raises:
-        TypeError: it is no number. ValueError: it is negative, not finite, or finer than 0.0001.
-    """
-    if isinstance(quantity, complex) or not hasattr(quantity, "__float__"):
-        raise _wrong_type(name, quantity, "a number")
-    quantity = float(quantity)
-    if not 0 <= quantity < float("inf"):
-        raise ValueError(f"the quantity of {name!r} cannot be negative or endless, got {quantity:g}")
-    whole: int = round(quantity * RESOURCE_UNIT)
-    if abs(whole - quantity * RESOURCE_UNIT) > 1e-6:
-        raise ValueError(f"the quantity of {name!r} has steps of 0.0001, got {quantity!r}")
-    return whole
-
-
-def _quantity(name: str, value: Any) -> None:
-    if value is not None:
-        amount = units(name, value)
-        if name == "num_gpus" and amount > RESOURCE_UNIT and amount % RESOURCE_UNIT:
-            raise ValueError(f"'num_gpus' above 1 must be a whole number, got {value!r}")
-
-
-#: Resources that are no custom ones, and the options that ask for them.
-_OWN_OPTIONS = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
-
-
-def _resources(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if not isinstance(value, Mapping):
-        raise _wrong_type(name, value, "a dict of quantities")
-    for resource, quantity in value.items():
-        if not isinstance(resource, str) or not resource:
-            raise TypeError(f"names in option 'resources' must be non-empty strings, got {resource!r}")
-        if resource in _OWN_OPTIONS:
-            raise ValueError(f"use {_OWN_OPTIONS[resource]!r} instead of {resource!r} in option 'resources'")
-        units(resource, quantity)
-
-
-def _count(name: str, value: Any) -> None:
-    """An int from 0 on, or -1 for no end."""
-    if value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong_type(name, value, "an int")
-    if value < -1:
-        raise ValueError(f"option {name!r} must be 0 or more, or -1 for no end; got {value}")
-
-
-def _max_calls(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong_type(name, value, "an int")
-    if not 0 <= value < 1 << 63:
-        raise ValueError(f"option 'max_calls' must be 1 or more, or 0 for no limit; got {value}")
-
-
-def _priority(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong_type(name, value, "an int")
-    if abs(value) >= 1 << 31:
-        raise ValueError(f"option 'priority' must fit into 32 bits, got {value}")
-
-
-def _timeout(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise _wrong_type(name, value, "a number of seconds")
-    if not 0 < value < float("inf"):
-        raise ValueError(f"option 'timeout' must be more than 0 seconds, or None for no end; got {value}")
-
-
-def _num_returns(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if value == "streaming":
-        return
-    if value == "dynamic":
-        raise ValueError("num_returns='dynamic' is deprecated in Ray and not supported; use 'streaming'")
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong_type(name, value, "an int or 'streaming'")
-    if not 0 <= value < STRIDE:
-        raise ValueError(f"option 'num_returns' must be 0 or more, got {value}")
-
-
-def _ahead(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong_type(name, value, "an int")
-    if value < -1 or value == 0:
-        raise ValueError(f"option {name!r} must be 1 or more, or -1 for no limit; got {value}")
-
-
-def _retry_exceptions(name: str, value: Any) -> None:
-    if value is None or isinstance(value, bool):
-        return
-    if not isinstance(value, list | tuple):
-        raise _wrong_type(name, value, "a bool or a list of exception types")
-    for kind in value:
-        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise ValueError(
-                f"option 'retry_exceptions' must be a bool or a list of exception types, got {kind!r}"
-            )
-
-
-def _text(name: str, value: Any) -> None:
-    if value is not None and not isinstance(value, str):
-        raise _wrong_type(name, value, "a str")
-
-
-def _actor_name(name: str, value: Any) -> None:
-    _text(name, value)
-    if value == "":
-        raise ValueError(f"option {name!r} cannot be an empty string")
-
-
-def _flag(name: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise _wrong_type(name, value, "a bool")
-
-
-def _lifetime(name: str, value: Any) -> None:
-    _text(name, value)
-    if value not in (None, "detached", "non_detached"):
-        raise ValueError(f"option {name!r} must be 'detached', 'non_detached' or None, got {value!r}")
-
-
-def _scheduling_strategy(name: str, value: Any) -> None:
-    _text(name, value)
-    if value not in (None, "DEFAULT"):
-        raise ValueError(
-            f"{name}={value!r} is not supported yet; 'DEFAULT' is, and labels and strategies come later"
-        )
-
-
-def _concurrency(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong_type(name, value, "an int")
-    if value < 1:
-        raise ValueError(f"option 'max_concurrency' must be 1 or more, got {value}")
-
-
-def _groups(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if not isinstance(value, Mapping):
-        raise _wrong_type(name, value, "a dict of group names and numbers of calls")
-    for group, size in value.items():
-        if not isinstance(group, str) or not group:
-            raise TypeError(f"names in option {name!r} must be non-empty strings, got {group!r}")
-        if not isinstance(size, int) or isinstance(size, bool):
-            raise _wrong_type(f"{name}[{group!r}]", size, "an int")
-        if size < 1:
-            raise ValueError(f"concurrency group {group!r} must take 1 call or more at a time, got {size}")
-
-
-def _runtime_env(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if not isinstance(value, Mapping):
-        raise _wrong_type(name, value, "a dict")
-    for field in value:
-        if field != "env_vars":
-            raise ValueError(f"runtime_env field {field!r} is not supported yet; 'env_vars' is")
-    variables = value.get("env_vars") or {}
-    if not isinstance(variables, Mapping):
-        raise TypeError(f"runtime_env['env_vars'] must be a dict of strings, not {type(variables).__name__}")
-    for variable, text in variables.items():
-        if not isinstance(variable, str) or not isinstance(text, str):
-            raise TypeError(f"runtime_env['env_vars'] must map str to str, got {variable!r}: {text!r}")
-        if not variable or "=" in variable or "\0" in variable + text:
-            raise ValueError(f"{variable!r} cannot be an environment variable")
-
-
-def capacities(num_cpus: Any, num_gpus: Any, resources: Any) -> None:
-    """Check what a pool is said to have.
-
-    Raises:
-        TypeError: no number. ValueError: negative, or finer than 0.0001.
-    """
-    for name, value in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
-        if value is not None:
-            units(name, value)
-    if isinstance(resources, Mapping) and "memory" in resources:
-        units("memory", resources["memory"])
-        resources = {name: quantity for name, quantity in resources.items() if name != "memory"}
-    _resources("resources", resources)
-
-
 # --- which options there are ---------------------------------------------------------------------------------------
 
 _Check = Callable[[str, Any], None]
 _PLACING: dict[str, _Check] = {
-    "num_cpus": _quantity,
-    "num_gpus": _quantity,
-    "resources": _resources,
-    "memory": _quantity,
-    "scheduling_strategy": _scheduling_strategy,
-    "runtime_env": _runtime_env,
+    "num_cpus": checks.quantity,
+    "num_gpus": checks.quantity,
+    "resources": checks.resources,
+    "memory": checks.quantity,
+    "scheduling_strategy": checks.scheduling_strategy,
+    "runtime_env": checks.runtime_env,
 }
 _TASK: dict[str, _Check] = {
     **_PLACING,
-    "num_returns": _num_returns,
-    "max_retries": _count,
-    "max_calls": _max_calls,
-    "priority": _priority,
-    "timeout": _timeout,
-    "retry_exceptions": _retry_exceptions,
-    "name": _text,
-    "_generator_backpressure_num_objects": _ahead,
+    "num_returns": checks.num_returns,
+    "max_retries": checks.count,
+    "max_calls": checks.max_calls,
+    "priority": checks.priority,
+    "timeout": checks.timeout,
+    "retry_exceptions": checks.retry_exceptions,
+    "name": checks.text,
+    "_generator_backpressure_num_objects": checks.ahead,
 }
 _ACTOR: dict[str, _Check] = {
     **_PLACING,
-    "max_restarts": _count,
-    "max_task_retries": _count,
-    "max_concurrency": _concurrency,
-    "concurrency_groups": _groups,
-    "max_pending_calls": _count,
-    "name": _actor_name,
-    "namespace": _actor_name,
-    "get_if_exists": _flag,
-    "lifetime": _lifetime,
+    "max_restarts": checks.count,
+    "max_task_retries": checks.count,
+    "max_concurrency": checks.concurrency,
+    "concurrency_groups": checks.groups,
+    "max_pending_calls": checks.count,
+    "name": checks.actor_name,
+    "namespace": checks.actor_name,
+    "get_if_exists": checks.flag,
+    "lifetime": checks.lifetime,
 }
 _METHOD: dict[str, _Check] = {
-    "num_returns": _num_returns,
-    "max_task_retries": _count,
-    "retry_exceptions": _retry_exceptions,
-    "concurrency_group": _text,
-    "timeout": _timeout,
-    "_generator_backpressure_num_objects": _ahead,
+    "num_returns": checks.num_returns,
+    "max_task_retries": checks.count,
+    "retry_exceptions": checks.retry_exceptions,
+    "concurrency_group": checks.text,
+    "timeout": checks.timeout,
+    "_generator_backpressure_num_objects": checks.ahead,
 }
-_CALL: dict[str, _Check] = {**_METHOD, "name": _text}
+_CALL: dict[str, _Check] = {**_METHOD, "name": checks.text}
 
 #: What Ray knows and nbray does not have yet.
 _NOT_YET = frozenset(
@@ -344,6 +139,21 @@ _NOT_YET = frozenset(
         "placement_group_capture_child_tasks",
     )
 )  # fmt: skip
+
+
+def capacities(num_cpus: Any, num_gpus: Any, resources: Any) -> None:
+    """Check what a pool is said to have.
+
+    Raises:
+        TypeError: no number. ValueError: negative, or finer than 0.0001.
+    """
+    for name, value in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
+        if value is not None:
+            checks.units(name, value)
+    if isinstance(resources, Mapping) and "memory" in resources:
+        checks.units("memory", resources["memory"])
+        resources = {name: quantity for name, quantity in resources.items() if name != "memory"}
+    checks.resources("resources", resources)
 
 
 def unknown(name: str, known: Iterable[str], what: str) -> str:
@@ -395,7 +205,7 @@ def environment_variables(options: Mapping[str, Any]) -> tuple[tuple[str, str], 
     Raises:
         ValueError: another field. TypeError: not strings.
     """
-    _runtime_env("runtime_env", options.get("runtime_env"))
+    checks.runtime_env("runtime_env", options.get("runtime_env"))
     return tuple(sorted(((options.get("runtime_env") or {}).get("env_vars") or {}).items()))
 
 
@@ -406,7 +216,7 @@ def _spec(cpus: Any, options: Mapping[str, Any], environment: tuple[tuple[str, s
         "memory": options.get("memory") or 0,
         **(options.get("resources") or {}),
     }
-    amounts = {name: units(name, quantity) for name, quantity in wanted.items()}
+    amounts = {name: checks.units(name, quantity) for name, quantity in wanted.items()}
     return tuple(sorted((name, amount) for name, amount in amounts.items() if amount)), environment
 
 

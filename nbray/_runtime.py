@@ -1,47 +1,39 @@
-"""Puts a process together: a driver with its pool, or an executor. The only holder of "current"."""
+"""What the public API stands on in a process, a driver or an executor. The only holder of "current"."""
 
 from __future__ import annotations
 
 import atexit
-import gc
 import importlib
 import os
-import secrets
-import shutil
 import sys
 import threading
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgpack
 
-from nbray import events
+from nbray import _driver, events
 from nbray.bars import session as bars
 from nbray.core.actors import LIMBO
 from nbray.core.directory import DEAD
-from nbray.core.ids import Address, new_node_id, new_process_id
+from nbray.core.ids import Address
 from nbray.core.messages import RESOURCE_UNIT
 from nbray.core.ownership import Entry
 from nbray.exceptions import ActorAlreadyExistsError, RaySystemError
-from nbray.machine import MemoryFigures, cpu_count
 from nbray.owner.creating import NameTaken
 from nbray.owner.endings import why
 from nbray.owner.owner import Owner
-from nbray.owner.reloads import Reloaded
 from nbray.owner.waiting import stop_if_daemon
-from nbray.store.directory import make_store, remove_store
 
 if TYPE_CHECKING:
     from nbray.cluster.pool import Pool
+    from nbray.core.calls import Function
+    from nbray.executor.main import Executor
     from nbray.owner.console import Author
 
     #: Prefix of each line, author, stream as in OUTPUT, text, pid, node id.
     Sink: TypeAlias = Callable[[str, Author, int, str, int, bytes], None]
-    from nbray.core.calls import Function
-    from nbray.executor.main import Executor
 
 _current: Runtime | None = None
 _forked = False
@@ -356,112 +348,25 @@ def init(
                     "nbray is initialized already; end it with shutdown(), or go on with it: ignore_reinit_error=True"
                 )
             return _current
-        with _no_collections():
-            _current = _start(
-                address,
-                num_cpus,
-                num_gpus,
-                resources,
-                labels,
-                namespace,
-                env_vars,
-                log_to_driver,
-                object_store_memory,
-            )
-        return _current
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """To start is to import Dask: many objects that stay. Collections amid that cost a fifth of its time and find nothing."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
-
-
-def _start(
-    address: Any,
-    num_cpus: float | None,
-    num_gpus: float | None,
-    resources: Mapping[str, float] | None,
-    labels: Mapping[str, str] | None,
-    namespace: str | None,
-    env_vars: Mapping[str, str] | None,
-    log_to_driver: bool,
-    object_store_memory: int | None,
-) -> Runtime:
-    from nbray.executor.node_config import NodeConfig, make_session_dir
-
-    session_dir = make_session_dir()
-    store_dir = make_store("nbray-", f"{session_dir}/spill", object_store_memory)
-    process, node, secret = new_process_id(), new_node_id(), secrets.token_bytes(32)
-    pools: list[Pool] = []
-    owner = hosts = None
-    try:
-        attached = address is not None
-        if attached:
-            from nbray.cluster import existing, ssh
-
-            if isinstance(address, str) and address.startswith(ssh.SCHEME):
-                hosts = ssh.start(address)
-                address = hosts.address
-            secret = existing.secret_of(address, secret)
-        owner = Owner(
-            process=process,
-            node=node,
-            secret=secret,
-            store_dir=store_dir,
-            socket_path=f"{session_dir}/driver",
-            tcp_host=existing.host_towards(address) if attached else "",
-            entry_type=_entry_type,
-            send_up=lambda message: pools[0].uplink.send(message),
-        )
-        owner.chronicle.listen()
-        owner.feed.append((events.PROCESS, time.time(), process, "up", "driver", os.getpid(), node, ""))
-        owner.feed.on_watch = owner.chronicle.watch
         _in_a_kernel()
-        if "IPython" in sys.modules:
-            owner.reloads = Reloaded().look
+        with _driver.no_collections():
+            owner, pool = _driver.start(
+                _entry_type,
+                address,
+                num_cpus=num_cpus,
+                num_gpus=num_gpus,
+                resources=resources,
+                labels=labels,
+                namespace=namespace,
+                env_vars=env_vars,
+                object_store_memory=object_store_memory,
+            )
         if not log_to_driver:
             owner.console.output = None
         elif _sink is not None:
             owner.console.output = _into(_sink, owner)
-        config = NodeConfig(
-            node_id=node,
-            session_dir=session_dir,
-            store_dir=store_dir,
-            secret=secret,
-            env=tuple(sorted((env_vars or {}).items())),
-        )
-        if attached:
-            pools.append(existing.attach(address, owner.address, config, owner.notice, on_lost=owner.abandon))
-            if hosts is not None:
-                pools[0].at_end(hosts.close)
-        else:
-            from nbray.cluster.local import start_local
-
-            have = {"CPU": float(cpu_count() if num_cpus is None else num_cpus), **(resources or {})}
-            if num_gpus:
-                have["GPU"] = float(num_gpus)
-            have.setdefault("memory", float(MemoryFigures().total()))
-            pools.append(start_local(process, config, have, owner.notice, labels=labels))
-        owner.lead.start()
-        owner.interrupts.install()
-    except BaseException:
-        if owner is not None:
-            owner.close()
-        if hosts is not None and not pools:
-            hosts.close()
-        shutil.rmtree(session_dir, ignore_errors=True)
-        remove_store(store_dir)
-        raise
-    owner.job, owner.namespace = process, namespace or secrets.token_hex(8)
-    bars.serve(owner)
-    return Runtime(owner, pools[0], None)
+        _current = Runtime(owner, pool, None)
+        return _current
 
 
 def _into(sink: Sink, owner: Owner) -> Callable[[Author, int, str, int, bytes], None]:

@@ -21,9 +21,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+from nbray.core.effects import Tell
 from nbray.core.ids import ActorId, ProcessId, owner_of
 from nbray.core.messages import Loss, Spec
-from nbray.core.placement import Tell
 
 PENDING, ALIVE, RESTARTING, DEAD = "pending", "alive", "restarting", "dead"
 

@@ -22,12 +22,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
+from nbray.core.effects import ActorLost, Effect, End, Place, Recheck, Resized, Tell
 from nbray.core.ids import ActorId, LeaseId, NodeId, ProcessId
 from nbray.core.impasse import LOOK, Impasse
 from nbray.core.ledger import NO_BLOCK, NO_LIMIT, Block, Lease, Ledger, Node, Resources, add_up, readable
-from nbray.core.messages import Loss, Message, Spec
+from nbray.core.messages import Loss, Spec
 from nbray.core.reclaim import Reclaim
 from nbray.core.waiting import Shape, ShapeKey, WaitingList, Want
 
@@ -40,58 +41,6 @@ SIGNALLED = 0.02
 GROWTH = 0.8
 #: Seconds for which CPUs beyond the least must be free before a node loses them again.
 SPARE = 5.0
-
-
-class Place(NamedTuple):
-    """Start an executor for this lease on that node; with an actor, one that becomes its incarnation ``epoch``.
-
-    ``gpus``: indices of the node's GPUs that are the lease's.
-    """
-
-    lease: LeaseId
-    node: NodeId
-    spec: Spec
-    owner: ProcessId
-    actor: ActorId | None
-    epoch: int
-    gpus: tuple[int, ...]
-
-
-class End(NamedTuple):
-    """The lease is over: let its executor go, or kill it."""
-
-    lease: LeaseId
-    node: NodeId
-    kill: bool
-
-
-class Tell(NamedTuple):
-    to: ProcessId
-    message: Message
-
-
-class ActorLost(NamedTuple):
-    """An incarnation ended, or could not be placed (kind "infeasible")."""
-
-    actor: ActorId
-    epoch: int
-    loss: Loss
-
-
-class Recheck(NamedTuple):
-    """Call ``recheck(event)`` in that many seconds."""
-
-    seconds: float
-    event: tuple[Any, ...]
-
-
-class Resized(NamedTuple):
-    """The node has more or fewer CPUs than before."""
-
-    node: NodeId
-
-
-Effect: TypeAlias = "Place | End | Tell | ActorLost | Recheck | Resized"
 
 
 class Placement:

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from distributed import WorkerPlugin
 
+from nbray.core.effects import Place
 from nbray.core.ids import Address
 from nbray.core.messages import Loss, Message, Spec
-from nbray.core.placement import Place
 from nbray.executor.node_config import StartError
 from nbray.executor.outlet import Rest
 from nbray.executor.upkeep import Sample

@@ -20,7 +20,7 @@ from dask._task_spec import Task
 from distributed import get_worker
 from distributed.worker_state_machine import SecedeEvent
 
-from nbray.core.placement import Place
+from nbray.core.effects import Place
 from nbray.scheduling import streams
 
 #: The client in whose name the tasks are wanted.

@@ -19,10 +19,11 @@ from distributed import SchedulerPlugin
 from nbray.core import directory as actors
 from nbray.core.census import Census
 from nbray.core.directory import ActorDirectory
+from nbray.core.effects import ActorLost, End, Place, Recheck, Resized, Tell
 from nbray.core.ids import ActorId, LeaseId, NodeId, ProcessId, owner_of
 from nbray.core.ledger import Block
 from nbray.core.messages import RESOURCE_UNIT, Loss, Message, Spec
-from nbray.core.placement import ActorLost, End, Place, Placement, Recheck, Resized, Tell
+from nbray.core.placement import Placement
 from nbray.scheduling import lease as tasks
 from nbray.scheduling import streams
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from nbray.core.directory import LONGEST, MEMORY, Acquire, ActorDirectory, Later, Retire, Vacate
+from nbray.core.effects import Tell
 from nbray.core.ids import ActorId, ProcessId
-from nbray.core.placement import Tell
 
 OWNER, CALLER = b"owner000", b"caller00"
 ACTOR = b"actor-1"

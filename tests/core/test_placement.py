@@ -9,10 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from nbray.core.effects import ActorLost, End, Place, Recheck, Resized, Tell
 from nbray.core.impasse import GRACE, LONG_GRACE
 from nbray.core.ledger import NO_LIMIT, Block, readable
 from nbray.core.messages import RESOURCE_UNIT
-from nbray.core.placement import PATIENCE, SPARE, ActorLost, End, Place, Placement, Recheck, Resized, Tell
+from nbray.core.placement import PATIENCE, SPARE, Placement
 
 DRIVER, OTHER = b"driver00", b"driver01"
 A, B = b"node-a", b"node-b"
