@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from nbray import _runtime
@@ -57,17 +57,35 @@ def install() -> None:
 def run(script: str, arguments: Sequence[str]) -> None:
     """Run a script as ``python SCRIPT ARGUMENTS...`` would, with nbray as Ray."""
     as_ray()
+    script = os.path.abspath(script)
+    os.environ[_VARIABLE] = script
+    code = _compiled(script)
+    sys.argv[:] = [script, *arguments]
+    sys.path[0] = os.path.dirname(script)
+    # The script *is* __main__: what it defines is pickled as such, and tracebacks show its lines. By its spec, processes that
+    # multiprocessing spawns come to ``run_again``.
+    main = sys.modules["__main__"].__dict__
+    spec = main["__spec__"]
+    main.clear()
+    main.update(
+        __name__="__main__", __file__=script, __builtins__=__builtins__, __spec__=spec, __package__=None
+    )
+    exec(code, main)
+
+
+def run_again(names: dict[str, Any]) -> None:
+    """In a process that multiprocessing has spawned: run the script for what it defines, but not as ``__main__``."""
+    script = os.environ[_VARIABLE]
+    install()
+    names.update(__file__=script, __package__=None)
+    exec(_compiled(script), names)
+
+
+def _compiled(script: str) -> CodeType:
     import io
 
     with io.open_code(script) as file:
-        code = compile(file.read(), script, "exec")
-    sys.argv[:] = [script, *arguments]
-    sys.path[0] = os.path.dirname(os.path.abspath(script))
-    # The script *is* __main__: what it defines is pickled as such, and tracebacks show its lines.
-    main = sys.modules["__main__"].__dict__
-    main.clear()
-    main.update(__name__="__main__", __file__=script, __builtins__=__builtins__)
-    exec(code, main)
+        return compile(file.read(), script, "exec")
 
 
 class _Finder(MetaPathFinder, Loader):

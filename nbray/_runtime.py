@@ -199,8 +199,12 @@ class Runtime:
         return whole(_sum(totals for _, totals, _, _, _ in self._resources()))
 
     def available_resources(self) -> dict[str, float]:
+        # A lane is kept for a while when its last task is done, but whoever wants what it has gets it at once.
+        kept = self.owner.tasks.kept()
         rows = self._resources()
-        found = whole(_sum(free for _, _, free, _, _ in rows))
+        most = whole(_sum(totals for _, totals, _, _, _ in rows))
+        free = whole(_sum([*(free for _, _, free, _, _ in rows), *kept]))
+        found = {name: min(n, most.get(name, n)) for name, n in free.items()}
         # Placement leases nothing of a store; what the objects of this node have is known here.
         if any(row[0] == self.owner.node for row in rows):
             found["object_store_memory"] -= self.owner.values.store.figures.used

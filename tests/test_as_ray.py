@@ -49,6 +49,24 @@ def test_an_error_shows_the_programs_line_and_is_its_exit_code(program):
     assert run("-m", "nbray.as_ray", program("raise SystemExit(5)")).returncode == 5
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_processes_that_the_program_starts_have_what_it_defines(program, method):
+    path = program(
+        "import multiprocessing, ray\n"
+        "@ray.remote\n"
+        "def task(x): return x + 1\n"
+        "def work(x): return (x * 2, type(task).__name__, __name__)\n"
+        "if __name__ == '__main__':\n"
+        "    ray.init(num_cpus=1)\n"
+        "    print(ray.get(task.remote(1)))\n"
+        f"    with multiprocessing.get_context({method!r}).Pool(1) as pool:\n"
+        "        print(pool.map(work, [1]))\n"
+    )
+    finished = run("-m", "nbray.as_ray", path)
+    name = "__main__" if method == "fork" else "__mp_main__"
+    assert finished.stdout == f"2\n[(2, 'RemoteFunction', {name!r})]\n", finished.stderr
+
+
 def test_modules_beside_the_program_are_found(program, tmp_path):
     (tmp_path / "beside.py").write_text("import ray\nname = ray.__name__\n")
     assert run("-m", "nbray.as_ray", program("import beside; print(beside.name)")).stdout == "nbray\n"

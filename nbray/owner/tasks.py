@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -95,6 +96,11 @@ class Tasks:
     def peers(self) -> list[Connection]:
         """The connections of all lanes."""
         return [lane.peer for lane in self._lane_of.values()]
+
+    def kept(self) -> list[Sequence[tuple[str, int]]]:
+        """What each lane has that is kept though nothing runs on it."""
+        with self.owner.lock:
+            return [pool.spec[0] for pool in self.lanes.pools() for _ in pool.idle]
 
     # -- effects ---------------------------------------------------------------------------------------------------
 

@@ -122,6 +122,12 @@ def test_what_is_there_and_what_is_free_is_told_by_name(tmp_path):
     until(lambda: nbray.available_resources().get("CPU") == 2)
 
 
+def test_what_a_finished_task_had_is_available_at_once():
+    for _ in range(5):
+        nbray.get([echo.remote(1), echo.options(num_cpus=0.5).remote(2)])
+        assert nbray.available_resources()["CPU"] == 2
+
+
 def test_nodes_tell_their_resources():
     (node,) = nbray.nodes()
     assert node["Alive"] is True
