@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 from nbray import _runtime
 from nbray._actor_handle import ActorClass
@@ -17,11 +17,49 @@ from nbray._signature import Signature
 from nbray.core.messages import STREAMING
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+Y = TypeVar("Y")
 C = TypeVar("C")
+_Ref: TypeAlias = ObjectRef[Any]
 
 
-class RemoteFunction(Generic[P, R]):
+class _Submit(Protocol[P, R_co]):
+    """What type checkers see of ``f.remote``: the function's own parameters, in whose places refs may stand.
+
+    "Each parameter, or a ref to such" cannot be said. So a call with a ref among its first four arguments is not checked further.
+    """
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload
+    def __call__(self, a: _Ref, /, *args: Any, **kwargs: Any) -> R_co: ...
+    @overload
+    def __call__(self, a: Any, b: _Ref, /, *args: Any, **kwargs: Any) -> R_co: ...
+    @overload
+    def __call__(self, a: Any, b: Any, c: _Ref, /, *args: Any, **kwargs: Any) -> R_co: ...
+    @overload
+    def __call__(self, a: Any, b: Any, c: Any, d: _Ref, /, *args: Any, **kwargs: Any) -> R_co: ...
+
+
+class _Nothing:
+    """No function returns this, so only what has no annotation fits."""
+
+
+class _Remote(Protocol):
+    """What type checkers see of ``RemoteFunction.remote``: generator functions answer a generator of refs."""
+
+    @overload
+    def __get__(self, f: RemoteFunction[P, _Nothing], cls: Any = ..., /) -> _Submit[P, ObjectRef[Any]]: ...
+    @overload
+    def __get__(
+        self, f: RemoteFunction[P, Iterator[Y]], cls: Any = ..., /
+    ) -> _Submit[P, ObjectRefGenerator[Y]]: ...
+    @overload
+    def __get__(self, f: RemoteFunction[P, R_co], cls: Any = ..., /) -> _Submit[P, ObjectRef[R_co]]: ...
+    def __set__(self, f: Any, value: Any, /) -> None: ...
+
+
+class RemoteFunction(Generic[P, R_co]):
     """A function that runs as a task somewhere in the pool. Made by ``@remote``.
 
     Attributes:
@@ -30,7 +68,8 @@ class RemoteFunction(Generic[P, R]):
             ``ObjectRefGenerator``, which gives a ref an item. Raises TypeError if the arguments do not fit or cannot be pickled.
     """
 
-    remote: Callable[P, ObjectRef[R]]
+    if TYPE_CHECKING:
+        remote: _Remote
 
     def __init__(
         self,
@@ -47,7 +86,7 @@ class RemoteFunction(Generic[P, R]):
         make = _starter if options.returns == STREAMING else _submitter
         self.remote = make(exported, signature, options)
 
-    def options(self, **options: Any) -> RemoteFunction[P, R]:
+    def options(self, **options: Any) -> RemoteFunction[P, R_co]:
         """The same function with other options, for example ``f.options(num_cpus=2).remote()``.
 
         Raises:
@@ -65,7 +104,7 @@ class RemoteFunction(Generic[P, R]):
         )
 
     @property
-    def _function(self) -> Callable[P, R]:
+    def _function(self) -> Callable[P, R_co]:
         """The function itself, under Ray's name: to call it here, as tests do."""
         return self._exported.target
 
@@ -123,7 +162,7 @@ def _rebuild(
 @overload
 def remote(target: type[C], /) -> ActorClass[C]: ...  # type: ignore[overload-overlap]
 @overload
-def remote(target: Callable[P, R], /) -> RemoteFunction[P, R]: ...
+def remote(target: Callable[P, R_co], /) -> RemoteFunction[P, R_co]: ...
 @overload
 def remote(**options: Any) -> _Decorator: ...
 def remote(*targets: Any, **options: Any) -> Any:
@@ -189,7 +228,7 @@ class _Decorator:
     @overload
     def __call__(self, target: type[C], /) -> ActorClass[C]: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, target: Callable[P, R], /) -> RemoteFunction[P, R]: ...
+    def __call__(self, target: Callable[P, R_co], /) -> RemoteFunction[P, R_co]: ...
     def __call__(self, target: Any, /) -> Any:
         raise NotImplementedError
 
