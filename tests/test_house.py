@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 import tomllib
@@ -80,3 +81,17 @@ def test_the_changelog_knows_the_version_or_says_unreleased():
         version = tomllib.load(file)["project"]["version"]
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"## [{version}]" in changelog or "## [Unreleased]" in changelog
+
+
+def test_the_design_names_no_file_that_there_is_not():
+    text = (ROOT / "nbray/core/DESIGN.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(?:nbray/)?([a-z]+/[a-z_]+\.py)`", text))
+    table = text.partition("## Where things are")[2].partition("\n## ")[0]
+    for package, files in re.findall(
+        r"^\| `(?:nbray/)?([a-z_]*)/?(?:\*\.py)?` \|[^|]*\|([^|]*)\|", table, re.MULTILINE
+    ):
+        # What stands in brackets are words of the field.
+        names = re.findall(r"`([a-z_]+)`", re.sub(r"\([^)]*\)", "", files))
+        named |= {f"{package}/{name}.py".lstrip("/") for name in names}
+    assert len(named) > 80
+    assert {name for name in named if not (ROOT / "nbray" / name).is_file()} == set()

@@ -15,7 +15,7 @@ import msgpack
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
 from nbray.exceptions import TaskCancelledError
-from nbray.executor import copies
+from nbray.executor import forks
 from nbray.executor.actor_methods import ActorExit
 from nbray.executor.crews import Crews
 from nbray.executor.deadlines import GRACE
@@ -45,8 +45,8 @@ def become(executor: Executor, creation: bytes) -> None:
             executor.runner.instance = cls(*args, **kwargs)
             del args, kwargs
         finally:
-            if copies.copied:
-                copies.leave()
+            if forks.forked:
+                forks.leave()
     except ActorExit as error:
         executor.exit_soon(error)
         return
@@ -91,8 +91,8 @@ class AsyncHost:
         self._end = asyncio.Event()
 
         def served() -> None:
-            if copies.copied:
-                copies.leave()
+            if forks.forked:
+                forks.leave()
             queue = executor.intake.queue
             while queue and not executor.exiting:
                 connection, slot = queue.popleft()
@@ -163,8 +163,8 @@ class AsyncHost:
                 if type(result) is CoroutineType or inspect.isawaitable(result):
                     result = await result
             finally:
-                if copies.copied:
-                    copies.leave()
+                if forks.forked:
+                    forks.leave()
             if returns == m.STREAMING:
                 await runner.generators.run_async(current, result)
                 result, returns = None, 1

@@ -12,7 +12,7 @@ from nbray.core import messages as m
 from nbray.core.ids import STREAM_STRIDE
 from nbray.core.messages import Message
 from nbray.core.streaming import Outlet
-from nbray.executor import copies
+from nbray.executor import forks
 
 if TYPE_CHECKING:
     from nbray.executor.running import Current, Runner
@@ -122,8 +122,8 @@ class Generators:
                 await items.aclose()
 
     def _send(self, call: Current, outlet: Outlet, item: Any) -> None:
-        if copies.copied:
-            copies.leave()
+        if forks.forked:
+            forks.leave()
         connection = call.connection
         peer = connection.peer
         assert peer is not None

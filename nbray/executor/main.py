@@ -17,7 +17,7 @@ from nbray.core.ids import new_process_id
 from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Entry
 from nbray.exceptions import TaskCancelledError
-from nbray.executor import copies, crash_points
+from nbray.executor import crash_points, forks
 from nbray.executor.actor_host import become
 from nbray.executor.actor_methods import ActorExit
 from nbray.executor.behalf import Behalf
@@ -107,7 +107,7 @@ class Executor:
             m.RETIRE: self._retire,
         }
         started(self)
-        copies.watch(owner.reactor)
+        forks.watch(owner.reactor)
         with owner.lock:
             self.control = owner.reactor.connect(boot.agent)
             self.control.on_message = self._controlled
@@ -239,8 +239,8 @@ class Executor:
                     runner.generators.run(running, result)
                     result, returns = None, 1
             finally:
-                if copies.copied:
-                    copies.leave()
+                if forks.forked:
+                    forks.leave()
                 # If the interrupt comes before this, it is the only one and caught below.
                 cancelling.end(running)
             if running.canceled and self.actor_id and running.overdue is None:

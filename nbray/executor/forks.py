@@ -15,15 +15,15 @@ from typing import NoReturn
 from nbray.channel.reactor import Reactor
 
 #: This process is a fork of an executor.
-copied = False
+forked = False
 
 
 def watch(reactor: Reactor) -> None:
     """This process is an executor, whose forks are copies from here on."""
 
     def mark() -> None:
-        global copied
-        copied = True
+        global forked
+        forked = True
         reactor.disown()
 
     os.register_at_fork(after_in_child=mark)
