@@ -85,7 +85,7 @@ def test_the_changelog_knows_the_version_or_says_unreleased():
 
 def test_the_design_names_no_file_that_there_is_not():
     text = (ROOT / "nbray/core/DESIGN.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`(?:nbray/)?([a-z]+/[a-z_]+\.py)`", text))
+    named = {name.removeprefix("nbray/") for name in re.findall(r"`([a-z]+/[a-z_]+\.py)`", text)}
     table = text.partition("## Where things are")[2].partition("\n## ")[0]
     for package, files in re.findall(
         r"^\| `(?:nbray/)?([a-z_]*)/?(?:\*\.py)?` \|[^|]*\|([^|]*)\|", table, re.MULTILINE
