@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbray import events
 from nbray.bars import session as bars
+from nbray.channel.interrupts import put_off
 from nbray.core.ids import new_node_id, new_process_id
 from nbray.core.ownership import Entry
 from nbray.machine import MemoryFigures, cpu_count
@@ -38,18 +39,21 @@ def start(
     object_store_memory: int | None,
 ) -> tuple[Owner, Pool]:
     """Start a local pool, or attach to the cluster at ``address``. The arguments are those of ``init``, checked."""
-    from nbray.executor.node_config import NodeConfig, make_session_dir
+    attached = address is not None
+    with put_off():
+        from nbray.executor.node_config import NodeConfig, make_session_dir
 
+        if attached:
+            from nbray.cluster import existing, ssh
+        else:
+            from nbray.cluster.local import start_local
     session_dir = make_session_dir()
     store_dir = make_store("nbray-", f"{session_dir}/spill", object_store_memory)
     process, node, secret = new_process_id(), new_node_id(), secrets.token_bytes(32)
     pools: list[Pool] = []
     owner = hosts = None
     try:
-        attached = address is not None
         if attached:
-            from nbray.cluster import existing, ssh
-
             if isinstance(address, str) and address.startswith(ssh.SCHEME):
                 hosts = ssh.start(address)
                 address = hosts.address
@@ -81,8 +85,6 @@ def start(
             if hosts is not None:
                 pools[0].at_end(hosts.close)
         else:
-            from nbray.cluster.local import start_local
-
             have = {"CPU": float(cpu_count() if num_cpus is None else num_cpus), **(resources or {})}
             if num_gpus:
                 have["GPU"] = float(num_gpus)

@@ -25,6 +25,24 @@ _main = threading.main_thread
 _getsignal = _signal.getsignal
 
 
+@contextmanager
+def put_off() -> Iterator[None]:
+    """Ctrl-C that comes within the block is raised at its end. For imports: one that was interrupted in its middle cannot be had
+    again, because what it had imported of itself stays half done."""
+    handler = _getsignal(_SIGINT)
+    if _get_ident() != _main().ident or handler is None:
+        yield
+        return
+    came: list[int] = []
+    signal.signal(_SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(_SIGINT, handler)
+        if came:
+            signal.raise_signal(_SIGINT)
+
+
 class Interrupts:
     """
     Attributes:

@@ -10,6 +10,7 @@ import gc
 import logging
 import os
 import sys
+import threading
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -106,12 +107,22 @@ os.register_at_fork(after_in_child=_disown)
 
 
 class Silence:
-    """Dask logs at level INFO by default; until ``end`` it only warns."""
+    """Dask logs at level INFO by default; until ``end`` it only warns. One session may begin while another one ends."""
+
+    _kept = 0
+    _before = logging.NOTSET
+    _lock = threading.Lock()
 
     def __init__(self) -> None:
-        self._logger = logging.getLogger("distributed")
-        self._before = self._logger.level
-        self._logger.setLevel(max(self._before, logging.WARNING))
+        logger = logging.getLogger("distributed")
+        with Silence._lock:
+            if not Silence._kept:
+                Silence._before = logger.level
+            Silence._kept += 1
+            logger.setLevel(max(logger.level, logging.WARNING))
 
     def end(self) -> None:
-        self._logger.setLevel(self._before)
+        with Silence._lock:
+            Silence._kept -= 1
+            if not Silence._kept:
+                logging.getLogger("distributed").setLevel(Silence._before)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ from channel.test_leader import Home, in_thread
 
 import nbray.channel
 from nbray.channel import leader as leader_module
-from nbray.channel.interrupts import DeferringLock, Interrupts
+from nbray.channel.interrupts import DeferringLock, Interrupts, put_off
 from nbray.exceptions import RaySystemError
 
 CHANNEL = os.path.dirname(nbray.channel.__file__)
@@ -384,3 +386,47 @@ def test_a_wait_leaves_nothing_behind_wherever_it_is_pressed(home: Home, keyboar
     points = at_every_point(run, check)
     assert points > 100
     assert keyboard.presses == points
+
+
+def test_one_that_is_put_off_is_raised_at_the_end_of_the_block():
+    steps = []
+    with pytest.raises(KeyboardInterrupt):
+        with put_off():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            steps.append("end")
+        steps.append("behind")
+    assert steps == ["end"]
+    with put_off():
+        pass
+
+
+def test_ctrl_c_while_init_imports_leaves_modules_whole():
+    program = """
+        import os, signal, sys
+
+        class Press:
+            pressed = False
+
+            def find_spec(self, name, path=None, target=None):
+                if name == "asyncio.events" and not Press.pressed:
+                    Press.pressed = True
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        import nbray as ray
+        sys.meta_path.insert(0, Press())
+        try:
+            ray.init(num_cpus=1)
+        except KeyboardInterrupt:
+            print("interrupted")
+        with ray.init(num_cpus=1):
+            print(ray.get(ray.put(1)))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\n1\n", "")
