@@ -5,7 +5,7 @@ import { Picture } from "./graph/picture.js";
 import { SHOWN, visible } from "./graph/visible.js";
 import { html, say, set } from "./shell/dom.js";
 import { View, widget } from "./shell/view.js";
-import { seconds } from "./shell/words.js";
+import { grouped, seconds } from "./shell/words.js";
 
 class TaskGraph extends View {
   build() {
@@ -127,13 +127,13 @@ class TaskGraph extends View {
     say(this.live, !any ? "" : active ? "live" : about.over ? "ended" : "idle");
     for (const name of STATES) {
       this.totals[name].node.hidden = !sums[name] && (name === "failed" || name === "cancelled");
-      say(this.totals[name].number, ` ${sums[name].toLocaleString("en")}`);
+      say(this.totals[name].number, ` ${grouped(sums[name])}`);
     }
     const took = about.last - about.first;
     say(this.elapsed, took > 0 ? seconds(took) : "");
     set(this.elapsed, "title", "from the first submission to the last end");
     const skipped = about.skipped ?? 0;
-    say(this.note, skipped ? `${skipped.toLocaleString("en")} older events not seen` : "");
+    say(this.note, skipped ? `${grouped(skipped)} older events not seen` : "");
     this.empty.hidden = any;
     this.tool.hidden = !any;
     const shown = any ? visible({ groups, actors, edges: state.edges ?? {} }, this.options) : { groups: {}, actors: {} };

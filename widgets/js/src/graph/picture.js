@@ -2,14 +2,16 @@
 import { curve, layout, shapeOf, WIDTH } from "./layout.js";
 import { Viewport } from "./viewport.js";
 import { say, set, svg } from "../shell/dom.js";
-import { cut, seconds, short } from "../shell/words.js";
+import { cut, grouped, seconds, short } from "../shell/words.js";
 import { SIGNS, STATES, total } from "./counts.js";
 
 const INNER = WIDTH - 28;
 const STACK = ["waiting", "running", "cancelled", "failed", "done"]; // drawn in this order, the widest first
 const NARROW = 640;
 const BUDGET = 7; // ms of a frame
-const MANY = 60; // groups: more of them move without animation, and those in sight first
+const MANY = 60; // groups: more of them move without animation, those in sight first, and what is far away is left out of the page
+const NEAR = 160; // pixels out of sight: so far Tab and a slow drag find everything in its place
+const FAR = 0.45; // zoom at which nobody reads the small print
 
 export class Picture {
   /** `chosen(key)`: a group was clicked, or activated by the keyboard; `folded(actor)`: an actor's head was. */
@@ -25,7 +27,7 @@ export class Picture {
     const all = svg("g", { class: "nbray-all" }, ...this.layers);
     this.root.append(all);
     canvas.append(this.root);
-    this.viewport = new Viewport(this.root, all);
+    this.viewport = new Viewport(this.root, all, () => this.plan && this.cull());
     this.next = 0;
     this.root.addEventListener("keydown", (event) => this.key(event));
     for (const type of ["pointerover", "focusin"]) this.root.addEventListener(type, (event) => this.near(event.target));
@@ -51,6 +53,7 @@ export class Picture {
       this.next = began + 12 * (performance.now() - began);
     } else if (available !== this.available) this.viewport.size(this.plan.width, this.plan.height, available);
     this.available = available;
+    this.drawn = [state, options];
     return this.update(state, options) && shape === this.shape;
   }
 
@@ -66,14 +69,16 @@ export class Picture {
     if (changed.length > MANY) changed.sort(([a], [b]) => this.viewport.sees(this.plan.ports.get(b)) - this.viewport.sees(this.plan.ports.get(a)));
     for (const [key, parts] of changed) {
       if (late()) return false;
-      drawGroup(parts, (parts.drawn = state.groups[key]));
+      parts.drawn = state.groups[key];
+      countGroup(parts, parts.drawn);
+      if (!parts.away) drawGroup(parts, parts.drawn);
     }
     for (const [key, parts] of this.edges) {
       const target = state.groups[parts.target];
       const number = state.edges[key];
       if (!target || !number) continue;
       const flows = target.running > 0;
-      if (parts.number === number && parts.flows === flows) continue;
+      if ((parts.number === number && parts.flows === flows) || parts.away) continue;
       if (late()) return false;
       [parts.number, parts.flows] = [number, flows];
       drawEdge(parts, number, target);
@@ -114,6 +119,31 @@ export class Picture {
     }
   }
 
+  /**
+   * Leaves out what is out of sight: the browser lays out and paints all of an SVG whenever a number in it changes, and that takes
+   * longer than a frame where there are hundreds of boxes.
+   */
+  cull() {
+    const { ports, boxes } = this.plan;
+    const large = ports.size > MANY;
+    const seen = (box) => !large || !box || this.viewport.sees(box, NEAR);
+    const put = (parts, wanted) => {
+      if (!parts.away === wanted) return false;
+      parts.away = !wanted;
+      parts.node.style.display = wanted ? "" : "none";
+      return wanted;
+    };
+    for (const [key, parts] of this.groups) if (put(parts, seen(ports.get(key))) && parts.drawn) drawGroup(parts, parts.drawn);
+    for (const [node, parts] of this.nodes) put(parts, seen(boxes.get(node)));
+    let fresh = false;
+    for (const parts of this.edges.values()) {
+      const [a, b] = [ports.get(parts.source), ports.get(parts.target)];
+      if (put(parts, !a || !b || seen(around(a, b)))) fresh = true;
+    }
+    if (fresh && this.drawn) this.update(...this.drawn);
+    this.root.classList.toggle("nbray-far", large && this.viewport.now.k < FAR);
+  }
+
   /** Marks the group whose tasks are shown below. */
   mark(key) {
     for (const [other, { node }] of this.groups) {
@@ -125,9 +155,9 @@ export class Picture {
   focus(key) {
     const parts = this.groups.get(key) ?? this.groups.values().next().value;
     if (!parts) return;
-    parts.node.focus({ preventScroll: true });
     const box = this.plan.ports.get(this.groups.has(key) ? key : this.groups.keys().next().value);
-    if (box) this.viewport.reveal(box);
+    if (box) this.viewport.reveal(box); // what is left out of the page takes no focus
+    parts.node.focus({ preventScroll: true });
   }
 
   /** Makes the arrows of the group under the pointer stand out: where there are many, no eye follows one. */
@@ -177,6 +207,12 @@ export class Picture {
     }
     if (best !== undefined) this.focus(best);
   }
+}
+
+/** The smallest box that holds both. */
+function around(a, b) {
+  const [x, y] = [Math.min(a.x, b.x), Math.min(a.y, b.y)];
+  return { x, y, width: Math.max(a.x + a.width, b.x + b.width) - x, height: Math.max(a.y + a.height, b.y + b.height) - y };
 }
 
 /** Makes `made` hold exactly the keys of `wanted`. */
@@ -244,11 +280,15 @@ function makeGroup(key, group, chosen) {
   return { node, card, title, count, bars, spans, mean };
 }
 
+/** What programs read of a group, in sight or not. */
+function countGroup({ node }, group) {
+  for (const state of STATES) set(node, `data-${state}`, group[state]);
+}
+
 function drawGroup({ node, title, count, bars, spans, mean }, group) {
   const all = total(group);
-  const words = STATES.filter((state) => group[state]).map((state) => `${group[state].toLocaleString("en")} ${state}`);
-  const label = `${group.name}: ${all.toLocaleString("en")} tasks, ${words.join(", ")}`;
-  for (const state of STATES) set(node, `data-${state}`, group[state]);
+  const words = STATES.filter((state) => group[state]).map((state) => `${grouped(group[state])} ${state}`);
+  const label = `${group.name}: ${grouped(all)} tasks, ${words.join(", ")}`;
   set(node, "aria-label", label);
   node.classList.toggle("nbray-is-running", group.running > 0);
   node.classList.toggle("nbray-is-failed", group.failed > 0);
@@ -258,6 +298,7 @@ function drawGroup({ node, title, count, bars, spans, mean }, group) {
   for (const state of [...STACK].reverse()) {
     end += group[state];
     bars[state].style.width = `${group[state] ? Math.max((INNER * end) / all, 4) : 0}px`;
+    bars[state].style.display = group[state] ? "" : "none";
   }
   let first = true;
   for (const state of STATES) {
@@ -301,7 +342,7 @@ function drawActor({ node, head, title, name, queue }, actor, folded) {
   say(name, cut(actor.name, 21 - many.length - waiting.length) + many);
   say(queue, waiting);
   const states = ["alive", "pending", "restarting", "dead"].filter((state) => actor[state]);
-  const label = `actor ${actor.name}: ${states.map((s) => `${actor[s]} ${s}`).join(", ")}, ${actor.queue.toLocaleString("en")} calls queued`;
+  const label = `actor ${actor.name}: ${states.map((s) => `${actor[s]} ${s}`).join(", ")}, ${grouped(actor.queue)} calls queued`;
   say(title, `${label}\nclick: ${folded ? "show" : "fold up"} its methods`);
   set(head, "aria-label", label);
   set(head, "aria-expanded", !folded);

@@ -5,7 +5,9 @@ const LARGEST = 2.5;
 export const TALLEST = 560;
 
 export class Viewport {
-  constructor(svg, layer) {
+  /** `moved()` is called when something else may be in sight. */
+  constructor(svg, layer, moved) {
+    this.moved = moved;
     this.svg = svg;
     this.layer = layer;
     this.auto = true; // until somebody moves it by hand
@@ -102,6 +104,7 @@ export class Viewport {
     this.now = { x: kept(x, this.width, this.available), y: kept(y, this.height, this.tall), k };
     this.layer.setAttribute("transform", `translate(${this.now.x.toFixed(2)} ${this.now.y.toFixed(2)}) scale(${k.toFixed(4)})`);
     this.svg.dataset.zoom = k.toFixed(3);
+    this.moved();
   }
 
   place(scale) {
@@ -132,10 +135,12 @@ export class Viewport {
     this.set({ ...this.now, x: this.now.x + dx, y: this.now.y + dy });
   }
 
-  /** Whether some of the box is in sight. */
-  sees({ x, y, width, height }) {
+  /** Whether some of the box is in sight, or not farther away than `margin` pixels. */
+  sees({ x, y, width, height }, margin = 0) {
     const { x: left, y: top, k } = this.now;
-    return left + x * k < this.available && top + y * k < this.tall && left + (x + width) * k > 0 && top + (y + height) * k > 0;
+    return (
+      left + x * k < this.available + margin && top + y * k < this.tall + margin && left + (x + width) * k > -margin && top + (y + height) * k > -margin
+    );
   }
 
   /** Moves only as far as is needed for the box to be in sight. */

@@ -31,9 +31,16 @@ export function bytes(value) {
   return `${number.toFixed(digits).replace(/\.0$/, "")} ${["B", "KiB", "MiB", "GiB", "TiB", "PiB"][unit]}`;
 }
 
+const digits = new Intl.NumberFormat("en"); // to make one takes longer than to draw a box
+
+/** 12,000. */
+export function grouped(number) {
+  return digits.format(number);
+}
+
 /** "1 task", "12,000 tasks". */
 export function counted(number, noun) {
-  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+  return `${grouped(number)} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 /** How long ago: 0 s, 4 min, 2 h 5 min, 3 d 4 h. */
