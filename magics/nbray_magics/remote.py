@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import nbray
 from nbray.exceptions import SerializationError
 from nbray_magics.cellcode import VALUE
+from nbray_magics.figures import Figures
 
 
 class Program(NamedTuple):
@@ -57,10 +58,12 @@ def cell(program: Program, reader: Callable[[], Any], more: dict[str, Any], toge
     __tracebackhide__ = True
     names = _names(program, reader, more)
     try:
-        if program.awaits:
-            asyncio.run(_awaited(program, names))
-        else:
-            exec(program.code, names)
+        with Figures() as figures:
+            if program.awaits:
+                asyncio.run(_awaited(program, names))
+            else:
+                exec(program.code, names)
+            figures.value = names.get(VALUE)
     except BaseException as error:
         error.__traceback__ = _own_frames(error.__traceback__, program.filename)
         raise
@@ -84,7 +87,9 @@ async def _on_the_loop(
     __tracebackhide__ = True
     names = _names(program, reader, more)
     try:
-        await _awaited(program, names)
+        with Figures() as figures:
+            await _awaited(program, names)
+            figures.value = names.get(VALUE)
     except BaseException as error:
         error.__traceback__ = _own_frames(error.__traceback__, program.filename)
         raise

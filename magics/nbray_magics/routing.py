@@ -8,6 +8,7 @@ belongs to what runs now.
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import threading
@@ -16,6 +17,7 @@ from time import monotonic
 from typing import Any
 from uuid import uuid4
 
+from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.getipython import get_ipython
 
 from nbray import output
@@ -73,6 +75,7 @@ class Router:
         self._cells: OrderedDict[str, _Published] = OrderedDict()
         self._names: dict[str, str] = {}
         self._begun = 0
+        self._running = ""
         self._lock = threading.RLock()
         self._wake = threading.Condition(self._lock)
         self._pending: dict[_Published, None] = {}
@@ -111,10 +114,12 @@ class Router:
                 if len(self._cells) > MOST_CELLS:
                     _, gone = self._cells.popitem(last=False)
                     self._names.pop(gone.header["msg_id"], None)
+        self._running = name
         output.enter(name)
 
     def ended(self) -> None:
         """A cell ends: what has come for it is published now, so that it is in the notebook that an executor saves."""
+        self._running = ""
         try:
             with self._lock:
                 while self._pending:
@@ -140,6 +145,8 @@ class Router:
 
     def take(self, out: Output) -> None:
         """The sink. Any thread."""
+        if self._captured(out):
+            return
         with self._lock:
             cell = self._cells.get(out.origin)
             if cell is None:  # it stems from no cell: the latest is the best place that there is
@@ -149,6 +156,27 @@ class Router:
             cell.add(out)
             self._pending[cell] = None
         self._publish()
+
+    def _captured(self, out: Output) -> bool:
+        """Gives it to ``%%capture`` where that is around the cell that runs; False: to the front end, please."""
+        if out.origin != self._running:
+            return False
+        if out.stream != output.DISPLAY:
+            stream = sys.stdout if out.stream == 1 else sys.stderr
+            if not isinstance(stream, io.StringIO):
+                return False
+            lines = out.text.removesuffix("\n").split("\n")
+            stream.write("".join([f"{out.prefix} {output.clean(line)}\n" for line in lines]))
+            return True
+        publisher = self.shell.display_pub
+        if not isinstance(publisher, CapturingDisplayPublisher):
+            return False
+        publish: Any = publisher.publish  # IPython's has no types
+        for each in output.displays(out.text):
+            if "clear" not in each:
+                transient = {"display_id": each["id"]} if each["id"] else {}
+                publish(each["data"], each["metadata"], transient=transient, update=each["update"])
+        return True
 
     def _publish(self, whatever: bool = False) -> None:
         """Publish what is due. ``whatever``: blocks that grow, too, due or not."""

@@ -60,8 +60,10 @@ def understand(notebook: Notebook, text: str, *, here: bool = False) -> Cell:
     python = shell.transform_cell(body.lstrip("\n")) if body.strip() else ""
     empty = len(body) - len(body.lstrip("\n"))
     if not here and python.count("get_ipython()") > body.count("get_ipython()"):
+        line = _magic_line(body)
+        instead = f"; put it above {notebook.magic.split()[0]}" if line.startswith("%%") else ""
         raise NbrayUsageError(
-            f"{_magic_line(body)!r} is for the notebook: magics and shell commands do not run in the pool"
+            f"{line!r} is for the notebook: magics and shell commands do not run in the pool{instead}"
         )
     filename = shell.compile.cache(source, notebook.count, raw_code=source)
     flags = shell.compile.flags & _FUTURES

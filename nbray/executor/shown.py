@@ -25,6 +25,12 @@ DISPLAY = 3
 #: Characters of a display that are too many for a notebook.
 _MOST = 8 << 20
 
+#: A front end would look for the widget in the kernel, and say "model not found".
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_NO_WIDGETS = (
+    "(widgets live in the notebook's kernel: one that a task makes cannot be shown; make it in a cell)"
+)
+
 _MODULE = "IPython.core.display_functions"
 
 
@@ -90,6 +96,9 @@ class Shown:
         **kwargs: Any,
     ) -> None:
         """IPython's ``publish_display_data``."""
+        if _WIDGET in data:
+            data = {mime: shown for mime, shown in data.items() if mime != _WIDGET}
+            data["text/plain"] = f"{data.get('text/plain', 'a widget')}\n{_NO_WIDGETS}"
         said = {
             "data": data,
             "metadata": metadata or {},

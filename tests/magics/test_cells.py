@@ -237,3 +237,35 @@ def test_a_pool_scales_while_it_runs(shared: Kernel):
     assert "the pool has 3 CPUs now" in said(shared.ok("%nbray scale 3"))
     assert shared.value("%%nbray --num-cpus 3\n'ran'") == "'ran'"
     assert "the pool has 2 CPUs now" in said(shared.ok("%nbray scale 2"))
+
+
+def test_figures_that_a_cell_leaves_open_are_shown_under_it_as_in_the_notebook(shared: Kernel):
+    draw = "%%nbray\nimport matplotlib.pyplot as plt\nfigure, axes = plt.subplots(figsize=(1, 1))\naxes.plot([1, 2])\n"
+    (shown,) = of_kind(shared.ok(f"{draw}None"), "display_data")
+    assert "image/png" in shown["data"]
+    assert of_kind(shared.ok(f"{draw}plt.show()\nNone"), "display_data") != []
+    published = shared.ok(f"{draw}figure")
+    assert of_kind(published, "display_data") == []  # it is the value, and once is enough
+    assert "image/png" in of_kind(published, "execute_result")[0]["data"]
+    assert len(of_kind(published, "execute_result")) == 1
+    (shown,) = of_kind(shared.run(f"{draw}1 / 0")[1], "display_data")
+    assert "image/png" in shown["data"]
+    assert shared.value("%%nbray\nimport matplotlib.pyplot as plt\nplt.get_fignums()") == "[]"
+
+
+def test_a_widget_of_a_task_is_a_sentence_and_no_broken_widget(shared: Kernel):
+    published = shared.ok("%%nbray\nimport ipywidgets\ndisplay(ipywidgets.IntSlider())")
+    (shown,) = of_kind(published, "display_data")
+    assert list(shown["data"]) == ["text/plain"]
+    assert "IntSlider" in shown["data"]["text/plain"]
+    assert "make it in a cell" in shown["data"]["text/plain"]
+
+
+def test_capture_captures_what_the_pool_prints_and_displays(shared: Kernel):
+    published = shared.ok(
+        "%%capture caught\n%%nbray\nimport sys\nprint('out')\nprint('err', file=sys.stderr)\ndisplay({'rich': 1})\n3"
+    )
+    assert of_kind(published, "stream") == of_kind(published, "display_data") == []
+    assert shared.value("(caught.stdout.split()[-1], caught.stderr.split()[-1])") == "('out', 'err')"
+    assert shared.value("caught.outputs[0].data['text/plain']") == "\"{'rich': 1}\""
+    assert "after" in said(shared.ok("%%nbray\nprint('after')"))

@@ -12,6 +12,7 @@ from nbray.exceptions import RayError, RayTaskError
 from nbray_magics import remote
 from nbray_magics.cellcode import VALUE
 from nbray_magics.failures import CellInterrupted, pool_error, remote_error
+from nbray_magics.figures import show_figures_here
 from nbray_magics.grammar import NbrayUsageError, Option, Value, Verb
 from nbray_magics.notebook import Notebook, actors, variables
 from nbray_magics.parse import nearest
@@ -140,6 +141,7 @@ def _bind(
     if foreign:  # the cell calls nothing so: its last expression is meant
         values[foreign[0]], value = value, None
     notebook.shell.push(values)
+    show_figures_here(value)
     return value
 
 
