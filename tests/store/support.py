@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nbray.store.directory import ACCOUNT, DISK, FREE
-from nbray.store.segments import open_segment
+from nbray.store.segments import open_segment, path_of
 from nbray.wire.pickling import dump, load
 
 SIZE = 100_000
@@ -59,3 +59,29 @@ def tiny_tmpfs(path, size="4m"):
         yield path
     finally:
         subprocess.run(["umount", path], check=True)
+
+
+def inode(store, segment):
+    return os.stat(path_of(store.directory, segment.name)).st_ino
+
+
+@contextmanager
+def forked(work):
+    """A child that runs ``work`` once it is told to, at the end of the block, and has to succeed."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.close(writing)
+            os.read(reading, 1)
+            status = 0 if work() else 1
+        finally:
+            os._exit(status)
+    os.close(reading)
+    try:
+        yield
+    finally:
+        os.close(writing)
+        _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
