@@ -100,13 +100,18 @@ async def _start(
             local_directory=pool.node.config.session_dir,
         )
         await worker
-        pool.on_close("the worker", lambda: worker.close(timeout=0.5, executor_wait=False, nanny=False))
+        pool.on_close("the worker", lambda: _close_worker(worker, silence))
     # They live and end together, so they need not ask each other every second whether they do.
     quiet.calm(scheduler, worker)
     placement.connect(process, pool.deliver)
     pool.uplink = LocalUplink(thread, placement, process)
     pool.scheduler_address = scheduler.address
     pool.own = True
+
+
+async def _close_worker(worker: Any, silence: Any) -> None:
+    silence.deepen()
+    await worker.close(timeout=0.5, executor_wait=False, nanny=False)
 
 
 async def _close_scheduler(scheduler: Any) -> None:

@@ -121,8 +121,14 @@ class Silence:
             Silence._kept += 1
             logger.setLevel(max(logger.level, logging.WARNING))
 
+    def deepen(self) -> None:
+        """The servers close: a warning that a lease is gone is none for anybody."""
+        logger = logging.getLogger("distributed")
+        with Silence._lock:
+            logger.setLevel(max(logger.level, logging.ERROR))
+
     def end(self) -> None:
         with Silence._lock:
             Silence._kept -= 1
-            if not Silence._kept:
-                logging.getLogger("distributed").setLevel(Silence._before)
+            level = max(Silence._before, logging.WARNING) if Silence._kept else Silence._before
+            logging.getLogger("distributed").setLevel(level)
