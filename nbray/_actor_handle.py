@@ -27,7 +27,7 @@ from nbray._options import (
 from nbray._signature import Signature
 from nbray.core.messages import STREAMING
 from nbray.core.ownership import Entry
-from nbray.executor.actor_methods import ACTOR_METHODS
+from nbray.executor.actor_methods import ACTOR_METHODS, is_async
 
 C = TypeVar("C")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -376,7 +376,7 @@ class ActorClass(Generic[C]):
     @classmethod
     def of(cls, target: type, options: Mapping[str, Any]) -> ActorClass[Any]:
         """Make ``target`` an actor class. Checks the options."""
-        actor_options(options, is_async=_has_async(target))
+        actor_options(options, is_async=is_async(target))
         return cls(Exported(target, short_name(target)), dict(options))
 
     def options(self, **options: Any) -> ActorClass[C]:
@@ -386,7 +386,7 @@ class ActorClass(Generic[C]):
             ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type.
         """
         given = {**self._given, **options}
-        actor_options(given, is_async=_has_async(self._exported.target))
+        actor_options(given, is_async=is_async(self._exported.target))
         return ActorClass(self._exported, given)
 
     def _create(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActorHandle[C]:
@@ -405,7 +405,7 @@ class ActorClass(Generic[C]):
         for method_name, known in methods.items():
             check_group(known.options.group, groups, f"{name} (for its method {method_name})")
         meta = Meta(name, methods, groups, target.__doc__)
-        options = actor_options(self._given, is_async=_has_async(target), meta=meta.packed)
+        options = actor_options(self._given, is_async=is_async(target), meta=meta.packed)
         initializer = inspect.getattr_static(target, "__init__")
         if initializer is object.__init__:
             initializer = _takes_nothing
@@ -441,16 +441,6 @@ class ActorClass(Generic[C]):
 
 def _rebuild(target: type, name: str, given: Mapping[str, Any]) -> ActorClass[Any]:
     return ActorClass(Exported(target, name), given)
-
-
-def _has_async(cls: Any) -> bool:
-    """Whether a class has any ``async def`` method, and so gets an event loop."""
-    for name in dir(cls):
-        member = inspect.getattr_static(cls, name)
-        function = getattr(member, "__func__", member)
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-            return True
-    return False
 
 
 def _takes_nothing(self: Any) -> None:

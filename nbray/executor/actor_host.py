@@ -16,7 +16,7 @@ from nbray.channel.connection import Connection
 from nbray.core import messages as m
 from nbray.exceptions import TaskCancelledError
 from nbray.executor import forks
-from nbray.executor.actor_methods import ActorExit
+from nbray.executor.actor_methods import ActorExit, is_async
 from nbray.executor.crews import Crews
 from nbray.executor.deadlines import GRACE
 from nbray.executor.running import ArgumentLost, Caller, Current, NeverBegan
@@ -64,14 +64,6 @@ def become(executor: Executor, creation: bytes) -> None:
         asyncio.run(AsyncHost(executor, concurrency, groups).serve())
     elif concurrency > 1 or groups:
         Crews(executor, concurrency, groups).serve()
-
-
-def is_async(cls: type) -> bool:
-    """Whether a class has any ``async def`` method, and so gets an event loop."""
-    return any(
-        inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member)
-        for member in (inspect.getattr_static(cls, name, None) for name in dir(cls))
-    )
 
 
 class AsyncHost:

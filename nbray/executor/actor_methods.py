@@ -1,7 +1,8 @@
-"""What every actor answers besides the methods of its class, and how one ends itself. Names as in Ray."""
+"""What every actor answers besides the methods of its class (names as in Ray), how one ends itself, and which are async."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -28,3 +29,13 @@ def __ray_call__(self: Any, fn: Callable[..., Any], *args: Any, **kwargs: Any) -
 ACTOR_METHODS: dict[str, Callable[..., Any]] = {
     function.__name__: function for function in (__ray_ready__, __ray_terminate__, __ray_call__)
 }
+
+
+def is_async(cls: Any) -> bool:
+    """Whether a class has any ``async def`` method, static and class methods included, and so gets an event loop."""
+    for name in dir(cls):
+        member = inspect.getattr_static(cls, name, None)
+        function = getattr(member, "__func__", member)
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            return True
+    return False

@@ -186,3 +186,22 @@ def test_killing_an_async_actor_answers_all_its_calls():
     for ref in refs:
         with pytest.raises(nbray.exceptions.ActorDiedError):
             nbray.get(ref)
+
+
+def test_static_and_class_methods_may_be_the_only_async_ones():
+    @nbray.remote
+    class Static:
+        @staticmethod
+        async def plus(x):
+            return x + 1
+
+    @nbray.remote
+    class OfClass:
+        step = 2
+
+        @classmethod
+        async def plus(cls, x):
+            return x + cls.step
+
+    both = Static.remote(), OfClass.remote()
+    assert nbray.get([actor.plus.remote(1) for actor in both]) == [2, 3]
