@@ -55,7 +55,7 @@ class Executor:
         self._exit_code = 0
         #: Sends an answer; not under the lock.
         self.reply = self._reply
-        #: The main thread has lent the lease, and waits.
+        #: The task has lent the lease, and waits.
         self.waits = False
         self.actor_id: bytes = b""
         self.epoch = 0
@@ -264,8 +264,8 @@ class Executor:
                 status, values = m.FAILED, [runner.failure(error, name, peer)]
             if not keep:  # it did not come to unpickling its arguments
                 self.intake.refuse(call)
-        if self.waits:  # the interrupt came in the middle of saying that it does not any more
-            self.behalf.unblocked()
+        if self.waits:
+            self.behalf.ended(running)
         duration = (time.perf_counter_ns() - begun) // 1000
         if extra is None or "timeout" not in extra or self.deadlines.end(running):
             self.answer(running, status, values, duration, started)

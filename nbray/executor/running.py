@@ -66,11 +66,12 @@ class Current:
         answered: it was answered before it ended, because it ran for too long.
         on_cancel: called under the owner's lock, where cancelling is not a KeyboardInterrupt of the main thread.
         started: when, as ``time.time()`` tells it. awaits: what its user code waits for, if it does.
+        waiting: its threads for whose wait it lends its lease.
     """
 
     __slots__ = (
         "connection", "sequence", "number", "owner", "name", "title", "origin", "canceled", "recursive", "interrupted", "began",
-        "on_cancel", "overdue", "answered", "started", "awaits",
+        "on_cancel", "overdue", "answered", "started", "awaits", "waiting",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, call: Any, owner: bytes, name: str) -> None:
@@ -91,6 +92,7 @@ class Current:
         self.on_cancel: Callable[[], object] | None = None
         self.started = 0.0
         self.awaits: Sequence[Entry] | None = None
+        self.waiting = 0
 
     @property
     def task_id(self) -> bytes:

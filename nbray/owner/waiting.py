@@ -40,6 +40,7 @@ class Waiting:
 
     Attributes:
         on_block: called when the user code of a task or actor waits for longer than a moment: for which entries, until when.
+            Answers after how many seconds it wants to be called again, if the wait goes on; None: no more.
         on_unblock: called when it goes on.
         on_long: in a driver, called when a ``get`` or ``wait`` has taken ``LONG`` seconds; answers who looks after it from
             there on.
@@ -48,7 +49,7 @@ class Waiting:
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
-        self.on_block: Callable[[Sequence[Entry], float | None], None] | None = None
+        self.on_block: Callable[[Sequence[Entry], float | None], float | None] | None = None
         self.on_unblock: Callable[[], None] | None = None
         self.on_long: Callable[[Sequence[Entry], int], Watch] | None = None
         self.after_wait: Callable[[Sequence[Entry], int], bool] | None = None
@@ -161,7 +162,14 @@ class Waiting:
         if self._lead.run_until(done, grace):
             return True
         try:
-            self.on_block(awaited, deadline)
+            while (again := self.on_block(awaited, deadline)) is not None:
+                until = time.monotonic() + again
+                if deadline is not None and deadline <= until:
+                    break
+                if self._lead.run_until(done, until):
+                    return True
+                if time.monotonic() < until:  # interrupted, or closed
+                    return False
             return self._lead.run_until(done, deadline)
         finally:
             assert self.on_unblock is not None

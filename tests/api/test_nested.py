@@ -1,5 +1,9 @@
 """Tasks that submit tasks: they lend their CPU while they wait."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from gates import Gate, Marks, until
 from leaks import census, leaks
@@ -43,6 +47,48 @@ def test_a_tree_of_tasks_finishes():
         return 1 if depth == 0 else sum(nbray.get([tree.remote(depth - 1) for _ in range(2)]))
 
     assert nbray.get(tree.remote(4)) == 16
+
+
+def test_a_task_whose_threads_wait_lends_its_cpu():
+    @nbray.remote
+    def fan(n):
+        with ThreadPoolExecutor(n) as threads:
+            return sum(threads.map(lambda i: nbray.get(echo.remote(i)), range(2 * n)))
+
+    assert nbray.get(fan.remote(4), timeout=30) == 28
+    assert nbray.get([fan.remote(2), fan.remote(2)], timeout=30) == [6, 6]
+
+
+def test_a_task_that_is_at_work_keeps_its_cpu_while_a_thread_of_it_waits():
+    @nbray.remote
+    def works():
+        ref = echo.remote(1)
+        with ThreadPoolExecutor(1) as thread:
+            value = thread.submit(nbray.get, ref)
+            end = time.thread_time() + 0.3
+            while time.thread_time() < end:
+                pass
+            early = value.done()
+            return early, value.result()
+
+    assert nbray.get(works.remote(), timeout=30) == (False, 1)
+
+
+def test_a_thread_that_outlives_its_task_leaves_the_lease_alone(tmp_path):
+    gate = Gate(tmp_path)
+
+    @nbray.remote
+    def leaves_behind(refs):
+        threading.Thread(target=nbray.get, args=(refs,), daemon=True).start()
+        return nbray.get(echo.remote(1))
+
+    ref = nbray.remote(num_cpus=0)(lambda: gate.wait()).remote()
+    assert nbray.get(leaves_behind.remote([ref]), timeout=30) == 1
+    gate.until_came()
+    assert nbray.get([echo.remote(i) for i in range(20)], timeout=30) == list(range(20))
+    gate.open()
+    nbray.get(ref, timeout=30)
+    until(lambda: nbray.available_resources()["CPU"] == 1)
 
 
 def test_wait_lends_too():
