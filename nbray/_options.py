@@ -66,7 +66,6 @@ class ActorOptions(NamedTuple):
         placing_spec: what must be free to place it. held_spec: what it keeps while it lives.
         namespace: None: the caller's.
         meta: the class's methods, for whoever finds the actor by its name (see ``_actor_handle.py``).
-        env: environment variables, sorted pairs.
         concurrency_groups: calls at a time by group, sorted pairs.
         detached: it outlives the process that creates it.
     """
@@ -76,12 +75,10 @@ class ActorOptions(NamedTuple):
     max_restarts: int
     max_task_retries: int
     max_concurrency: int
-    is_async: bool
     name: str | None
     namespace: str | None
     get_if_exists: bool
     meta: bytes
-    env: tuple[tuple[str, str], ...]
     concurrency_groups: tuple[tuple[str, int], ...]
     detached: bool
 
@@ -288,12 +285,10 @@ def actor_options(options: Mapping[str, Any], *, is_async: bool, meta: bytes = b
         max_restarts=_default(options, "max_restarts", 0),
         max_task_retries=_default(options, "max_task_retries", 0),
         max_concurrency=_default(options, "max_concurrency", ASYNC_CONCURRENCY if is_async else 1),
-        is_async=is_async,
         name=options.get("name"),
         namespace=options.get("namespace"),
         get_if_exists=options.get("get_if_exists", False),
         meta=meta,
-        env=environment,
         detached=options.get("lifetime") == "detached",
         concurrency_groups=tuple(sorted((options.get("concurrency_groups") or {}).items())),
     )

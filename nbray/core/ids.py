@@ -19,7 +19,6 @@ LeaseId = NewType("LeaseId", int)
 PROCESS_ID_SIZE = 8
 #: What the file names of copies of other nodes' objects begin with; the object's id follows.
 COPY = "copy-"
-OBJECT_ID_SIZE = 16
 
 
 def new_process_id() -> ProcessId:

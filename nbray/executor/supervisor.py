@@ -213,12 +213,6 @@ class Node:
             self._pool.put(executor.number, executor.shape, self._now())
             self._plan_expiry()
 
-    def kill_lease(self, lease_id: int, reason: str = "killed") -> None:
-        """SIGKILL to the lease's executor; ``on_exit`` follows with ("killed", reason, ...)."""
-        executor = self._leases.get(lease_id)
-        if executor is not None:
-            self._processes.kill(executor, reason)
-
     def retire(self, lease_id: int) -> None:
         """Ask the lease's executor to finish what it has and to leave; ``on_exit`` follows."""
         executor = self._leases.get(lease_id)

@@ -13,7 +13,6 @@ What ``dump`` returns are views of the user's memory. They have to be copied or 
 
 from __future__ import annotations
 
-import hashlib
 import io
 import sys
 import threading
@@ -157,11 +156,6 @@ def dump_function(function: Any, refs: list[Any] | None = None) -> bytes:
         return _cloud_dump(function, None)
     with RefCollector(refs):
         return _cloud_dump(function, None)
-
-
-def content_hash(pickled: bytes) -> bytes:
-    """16 bytes that name a pickled function: the same bytes have the same name in every process."""
-    return hashlib.blake2b(pickled, digest_size=16).digest()
 
 
 # --- the roads -----------------------------------------------------------------------------------------------------

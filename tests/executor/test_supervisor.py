@@ -167,10 +167,10 @@ def test_a_kill_that_was_asked_for_says_so(dirs: NodeDirs) -> None:
     async def test() -> None:
         async with running(dirs) as placement:
             address = await soon(placement.node.lane(1, ONE_CPU, OWNER))
-            placement.node.kill_lease(1, "cancelled with force")
+            placement.node.end_lane(1, kill=True)
             lease, process, loss = await placement.exit()
-            assert (lease, process) == (1, address.process)
-            assert (loss[0], loss[1], loss[3]) == ("killed", "cancelled with force", 9)
+            assert (lease, process) == (None, address.process)
+            assert (loss[0], loss[1], loss[3]) == ("killed", "its lease ended", 9)
 
     run(test())
 
@@ -448,7 +448,7 @@ def test_executors_that_come_and_go_leave_no_descriptor_or_record(dirs: NodeDirs
             before = len(os.listdir("/proc/self/fd"))
             for lease in range(30):
                 await soon(node.lane(lease, ONE_CPU, OWNER))
-                node.kill_lease(lease)
+                node.end_lane(lease, kill=True)
                 await placement.exit()
             assert len(os.listdir("/proc/self/fd")) == before
             assert not (

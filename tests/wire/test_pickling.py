@@ -16,7 +16,6 @@ from nbray.wire import pickling, reducers
 from nbray.wire.pickling import (
     BUFFER_MIN,
     LARGE_BYTES,
-    content_hash,
     dump,
     dump_function,
     load,
@@ -315,11 +314,6 @@ def test_the_refs_in_a_functions_closure_can_be_collected():
     assert refs == ["x"] and function() == "x"
     dump_function(lambda: ref)
     assert ref.noted is False
-
-
-def test_the_hash_of_a_function_is_that_of_its_bytes():
-    assert content_hash(b"a") == content_hash(b"a") != content_hash(b"b")
-    assert len(content_hash(b"a")) == 16
 
 
 def test_a_value_that_cannot_be_made_here_is_a_typed_error():
