@@ -277,7 +277,7 @@ def test_while_a_cell_runs_the_thread_sends_what_changes_and_what_may_be_asked(s
     assert told.wait(10)
 
 
-def test_while_a_cell_runs_a_view_waits_its_turn_unless_the_feed_would_drop_what_it_has_not_seen(shell, sent):
+def test_while_a_cell_runs_a_view_waits_its_turn_and_says_what_it_has_missed_by_that(shell, sent):
     feed = Feed(capacity=5)
     view = TaskGraph(feed)
     view._ipython_display_()  # from within a cell that goes on
@@ -285,9 +285,30 @@ def test_while_a_cell_runs_a_view_waits_its_turn_unless_the_feed_would_drop_what
     feed.append(submitted(0))
     assert view.tick()
     assert view._cursor == 0
-    feed.extend(submitted(i) for i in range(1, 9))
+    feed.extend(submitted(i) for i in range(1, 12))
+    feed.trim()
     assert view.tick()
-    assert view._cursor == 9
+    assert view._cursor == 0
+    shell.events.trigger("post_run_cell", None)
+    assert view._cursor == 12
+    assert view.picture["about"]["skipped"] == 7
+
+
+def test_the_more_views_there_are_the_less_often_each_has_its_turn(shell, sent, monkeypatch):
+    def waits(others):
+        monkeypatch.setattr(live, "_watching", dict.fromkeys(range(others + 1)))
+        monkeypatch.setattr(live, "monotonic", lambda: 100.0)
+        clock = iter((1.0, 1.001))
+        monkeypatch.setattr(live, "thread_time", lambda: next(clock))
+        view = TaskGraph(Feed())
+        view._displays, view._busy = ["one"], True
+        view._tick = lambda budget: None
+        assert view.tick()
+        return view._due - 100.0
+
+    alone = waits(0)
+    assert alone == pytest.approx(0.001 / live.SHARE)
+    assert waits(2) == pytest.approx(3 * alone)
 
 
 def test_when_no_cell_runs_a_view_waits_for_nothing(shell, sent):

@@ -21,9 +21,10 @@ UNASKED = 1.0
 RARELY = 30.0
 BATCH = 1_024
 READING_TIME = 0.03  # CPU seconds of each interval at most, so that a full feed cannot stall the kernel
-# While a cell runs, every moment with the GIL is taken from it: this much of the time a view may take, all that it does included.
-# What it cannot read then, it reads later; it takes more only before the feed would drop what it has not seen.
-SHARE = 0.035
+# While a cell runs, every moment with the GIL is taken from it: this much of the time all views together may take, with all that
+# they do. What they cannot read then, they read after it. Of a cell that submits faster than that, for longer than the feed reaches
+# back, they miss the oldest events, and say how many: a view is there to look at the work, not to slow it down.
+SHARE = 0.025
 READING_TIME_BUSY = 0.003
 SILENCE = 45.0  # a browser says that it is there every 15 s
 
@@ -90,13 +91,11 @@ class LiveView(View):
         """One interval has passed. False: nobody looks any more, until the browser says otherwise."""
         if self._over or not self._watched():
             return False
-        backlog = self._feed.end - self._cursor
-        urgent = backlog > self._feed.capacity
-        if self._busy and not urgent and monotonic() < self._due:
+        if self._busy and monotonic() < self._due:
             return True
         began = thread_time()
-        self._tick(READING_TIME if urgent or not self._busy else READING_TIME_BUSY)
-        self._due = monotonic() + (thread_time() - began) / SHARE
+        self._tick(READING_TIME_BUSY if self._busy else READING_TIME)
+        self._due = monotonic() + max(len(_watching), 1) * (thread_time() - began) / SHARE
         return not self._over
 
     def _tick(self, budget: float) -> None:
