@@ -21,9 +21,9 @@ UNASKED = 1.0
 RARELY = 30.0
 BATCH = 1_024
 READING_TIME = 0.03  # CPU seconds of each interval at most, so that a full feed cannot stall the kernel
-# While a cell runs, every moment with the GIL is taken from it: this much of the time all views together may take, with all that
-# they do. What they cannot read then, they read after it. Of a cell that submits faster than that, for longer than the feed reaches
-# back, they miss the oldest events, and say how many: a view is there to look at the work, not to slow it down.
+# While a cell runs, every moment with the GIL is taken from it: so much of the time may all views together take, all included.
+# What they cannot read then, they read after it. Of a cell that submits faster than that, for longer than the feed reaches back,
+# they miss the oldest events, and say how many: a view is there to look at the work, not to slow it down.
 SHARE = 0.025
 READING_TIME_BUSY = 0.003
 SILENCE = 45.0  # a browser says that it is there every 15 s
