@@ -104,8 +104,6 @@ class Processes:
         if kind == frames.STARTED:
             self._link_up = True
             return
-        if kind == frames.PONG:
-            return
         executor = self.by_number.get(message[1])
         if executor is None:
             return

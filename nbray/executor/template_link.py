@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from nbray.core.messages import Message
 from nbray.executor import linux
-from nbray.executor.boot import BE_TEMPLATE, PING, Boot
+from nbray.executor.boot import BE_TEMPLATE, PING, PONG, Boot
 from nbray.executor.template import COMMAND, greeting
 from nbray.wire.codec import Decoder, encode
 
@@ -139,7 +139,8 @@ class TemplateLink:
         if data:
             self._heard()
             for message in self._decoder.feed(data):
-                self._on_message(message)
+                if message[0] != PONG:
+                    self._on_message(message)
         else:
             self._detach()
             self._on_gone()

@@ -13,8 +13,11 @@ import nbray as ray
 
 
 @contextlib.contextmanager
-def killing(seconds_between: float, seed: int) -> Iterator[list[int]]:
-    """Kills an executor now and then, the template excepted. Yields the pids killed so far."""
+def killing(seconds_between: float, seed: int, most: int) -> Iterator[list[int]]:
+    """Kills an executor now and then, the template excepted. Yields the pids killed so far.
+
+    ``most``: then no more. On a busy machine nothing might live long enough to do anything, as long as this goes on.
+    """
     killed: list[int] = []
     over = threading.Event()
     chance = random.Random(seed)
@@ -22,7 +25,7 @@ def killing(seconds_between: float, seed: int) -> Iterator[list[int]]:
     templates = driver.children()
 
     def kill() -> None:
-        while not over.wait(chance.uniform(0, 2 * seconds_between)):
+        while len(killed) < most and not over.wait(chance.uniform(0, 2 * seconds_between)):
             executors = [p for p in driver.children(recursive=True) if p not in templates]
             if executors:
                 victim = chance.choice(executors)
@@ -54,7 +57,7 @@ def test_no_task_is_lost_while_executors_are_killed_at_random(pool):
             return i
 
     echo = Echo.remote()
-    with killing(0.03, seed=1) as killed:
+    with killing(0.03, seed=1, most=40) as killed:
         while len(killed) < 40:
             flat = [leaf.remote(i) for i in range(40)]
             nested = [tree.remote(i) for i in range(4)]

@@ -26,7 +26,8 @@ class Actor:
 
 @pytest.fixture
 def own_pool(monkeypatch):
-    monkeypatch.setattr(template_link, "_LOOK", 0.1)
+    monkeypatch.setattr(template_link, "_LOOK", 0.25)
+    monkeypatch.setattr(template_link, "_START", 1 << 30)
     with ray.init(num_cpus=2):
         yield
 

@@ -14,8 +14,6 @@ from gates import Gate, Marks, until
 import nbray as ray
 from nbray import _runtime
 from nbray.exceptions import ActorDiedError, WorkerCrashedError
-from nbray.executor import template_link
-from nbray.executor.boot import KILL
 
 #: Seconds within which a death is noticed.
 NOTICED = 1.0
@@ -127,17 +125,3 @@ def test_an_executor_killed_below_a_template_that_stands_still_is_told_of_in_the
         with pytest.raises(WorkerCrashedError):
             ray.get(ref, timeout=30)
     assert ray.get(echo.remote(1), timeout=30) == 1
-
-
-def test_a_template_that_answers_is_left_alone(pool, monkeypatch):
-    monkeypatch.setattr(template_link, "_LOOK", 0.001)
-    link = _runtime.current().pool.node._processes._link
-    answers = []
-    heard = link._heard
-    monkeypatch.setattr(link, "_heard", lambda: (answers.append(1), heard()))
-    actor = Actor.remote()
-    assert ray.get(actor.next.remote(), timeout=30) == 1
-    link.send(KILL, 1 << 40, signal.SIGKILL)  # no answer of its own
-    until(lambda: link._look is None)
-    assert answers
-    assert ray.get(actor.next.remote(), timeout=30) == 2

@@ -18,7 +18,7 @@ from executor.support import PATIENCE, SECRET, Gone, NodeDirs, SharedPipe
 from nbray.core.messages import Message
 from nbray.exceptions import RaySystemError
 from nbray.executor import boot as frames
-from nbray.executor import linux
+from nbray.executor import linux, template_link
 from nbray.executor.boot import Boot
 from nbray.executor.loss import tail_of
 from nbray.executor.template_link import TemplateLink
@@ -364,3 +364,25 @@ def test_how_executors_are_made_on_each_system() -> None:
 def test_a_boot_survives_the_wire_whole(dirs: NodeDirs) -> None:
     boot = dirs.boot(3, env=(("A", "\udcff"),), threads=4, sys_path=("\udcfe", *sys.path))
     assert Boot.unpack(boot.pack()) == boot
+
+
+def test_a_template_is_asked_whether_it_is_there_and_nobody_else_hears_of_it(
+    dirs: NodeDirs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with template(dirs) as client:
+            await started(client)
+            monkeypatch.setattr(template_link, "_LOOK", 0.001)
+            client.link._patience = 1 << 30
+            answered = asyncio.Event()
+            heard = client.link._heard
+            monkeypatch.setattr(client.link, "_heard", lambda: (heard(), answered.set()))
+            # There is no such executor: only the question is answered.
+            client.link.send(frames.KILL, 77, signal.SIGKILL)
+            await asyncio.wait_for(answered.wait(), PATIENCE)
+            assert client.link._look is None
+            assert client.link._silent >= 1
+            assert client.messages.empty()
+            await client.fork(1, "nothing")
+
+    run(test())
