@@ -22,18 +22,17 @@ import fcntl
 import itertools
 import mmap
 import os
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 from nbray.store.account import Account
+from nbray.store.copying import Copier
 from nbray.store.directory import FREE
 from nbray.store.segments import HEADER_SIZE, Layout, header_of, path_of, places
 
 _TRIES = 8
-_WITHOUT_GIL = 4 << 20
 _POPULATE = getattr(mmap, "MAP_POPULATE", 0)
 _NO_HEADER = bytes(HEADER_SIZE)
 
@@ -81,6 +80,7 @@ class Reuse:
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
+        self._copier = Copier()
         self._mapped: dict[int, Used] = {}  # by inode, the longest unused first
         self._last = ""
         self.spared = ""
@@ -155,7 +155,7 @@ class Reuse:
             if used is None:
                 continue
             try:
-                _fill(used.mapping, object_id, size, parts, layout)
+                self._fill(used.mapping, object_id, size, parts, layout)
                 with self._account:
                     os.rename(f"{self._free}/{entry}", path_of(self._directory, name))
                     self._account.waiting -= 1
@@ -182,7 +182,7 @@ class Reuse:
             self._keep(used)
             return False
         try:
-            _fill(used.mapping, object_id, size, parts, layout)
+            self._fill(used.mapping, object_id, size, parts, layout)
             os.rename(path_of(self._directory, spared), path_of(self._directory, name))
             used.name = name
         finally:
@@ -236,6 +236,16 @@ class Reuse:
         self._account.used -= size
         return size
 
+    def _fill(
+        self, mapping: mmap.mmap, object_id: bytes, size: int, parts: Sequence[Any], layout: Layout
+    ) -> None:
+        """Write an object over another: the header is cleared first and written last."""
+        mapping[:HEADER_SIZE] = _NO_HEADER
+        for part, (start, _) in zip(parts, places(layout), strict=True):
+            self._copier.copy(mapping, start, part)
+        header = header_of(object_id, size)
+        mapping[: len(header)] = header
+
     # -- giving memory back ------------------------------------------------------------------------------------------
 
     def make_room(self, missing: int) -> bool:
@@ -266,6 +276,7 @@ class Reuse:
         with self._lock:
             self._closed = True
             mapped, self._mapped = self._mapped, {}
+        self._copier.close()
         for used in mapped.values():
             used.close()
 
@@ -293,21 +304,3 @@ def remove(path: str, *, read: bool) -> bool:
         return True
     finally:
         os.close(fd)
-
-
-def _fill(mapping: mmap.mmap, object_id: bytes, size: int, parts: Sequence[Any], layout: Layout) -> None:
-    """Write an object over another: the header is cleared first and written last."""
-    mapping[:HEADER_SIZE] = _NO_HEADER
-    for part, (start, length) in zip(parts, places(layout), strict=True):
-        _copy_into(mapping, start, length, part)
-    header = header_of(object_id, size)
-    mapping[: len(header)] = header
-
-
-def _copy_into(mapping: mmap.mmap, start: int, length: int, part: Any) -> None:
-    numpy = sys.modules.get("numpy")
-    if length < _WITHOUT_GIL or numpy is None:
-        mapping[start : start + length] = part
-    else:  # NumPy releases the GIL while it copies
-        target = numpy.frombuffer(mapping, numpy.uint8, length, start)
-        numpy.copyto(target, numpy.frombuffer(part, numpy.uint8))

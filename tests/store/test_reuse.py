@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from nbray.exceptions import ObjectLostError
-from nbray.store import reuse
 from nbray.store import store as store_module
+from nbray.store.copying import Copier
 from nbray.store.segments import path_of
 from nbray.store.store import Store
 from tests.store.support import (
@@ -160,7 +160,7 @@ def test_a_reader_who_had_opened_a_file_that_is_removed_is_told_so(store, monkey
 def test_a_reader_who_comes_while_the_file_is_written_over_does_not_wait(store, monkeypatch):
     first = put(store, 1)
     opened = os.open(path_of(store.directory, first.name), os.O_RDONLY)
-    real = reuse._copy_into
+    real = Copier.copy
     answers = []
 
     def copy(*arguments):
@@ -171,7 +171,7 @@ def test_a_reader_who_comes_while_the_file_is_written_over_does_not_wait(store, 
             get(store, first, 1)
         answers.append(objects(store.directory))
 
-    monkeypatch.setattr(reuse, "_copy_into", copy)
+    monkeypatch.setattr(Copier, "copy", copy)
     store.drop(first.name)
     second = put(store, 2)
     os.close(opened)
@@ -183,7 +183,7 @@ def test_a_child_forked_while_a_file_is_written_over_keeps_nobody_from_it(store,
     first = put(store, 1)
     used = inode(store, first)
     store.drop(first.name)
-    real, children = reuse._copy_into, []
+    real, children = Copier.copy, []
 
     def copy(*arguments):
         if not children:
@@ -191,7 +191,7 @@ def test_a_child_forked_while_a_file_is_written_over_keeps_nobody_from_it(store,
             children[0].__enter__()
         real(*arguments)
 
-    monkeypatch.setattr(reuse, "_copy_into", copy)
+    monkeypatch.setattr(Copier, "copy", copy)
     second = put(store, 2)
     assert np.array_equal(get(store, second, 2), array(2))
     gc.collect()
@@ -353,7 +353,7 @@ def test_an_interrupt_in_the_middle_of_the_copy_leaves_nothing(store, monkeypatc
     used = inode(store, first := put(store, 1))
     store.drop(first.name)
     with monkeypatch.context() as patch:
-        patch.setattr(reuse, "_copy_into", interrupted)
+        patch.setattr(Copier, "copy", interrupted)
         with pytest.raises(KeyboardInterrupt):
             put(store, 2)
     assert objects(store.directory) == [] and store.figures.waiting == 1
@@ -372,12 +372,12 @@ def test_large_copies_do_not_hold_the_gil_and_arrive_whole(store):
 def test_a_process_killed_while_it_writes_over_a_file_leaves_it_waiting(store):
     script = """
 import sys
-from nbray.store import reuse
+from nbray.store.copying import Copier
 from nbray.store.store import Store
 def copy(*_):
     print("writing", flush=True)
     sys.stdin.read()
-reuse._copy_into = copy
+Copier.copy = copy
 Store(sys.argv[1]).write(bytes(16), b"", [bytes(int(sys.argv[2]))])
 """
     first = put(store, 1)
@@ -460,7 +460,7 @@ def test_an_interrupt_while_a_spared_file_is_written_over_leaves_it_waiting(stor
 
     _, used = spared(store)
     with monkeypatch.context() as patch:
-        patch.setattr(reuse, "_copy_into", interrupted)
+        patch.setattr(Copier, "copy", interrupted)
         with pytest.raises(KeyboardInterrupt):
             put(store, 3)
     assert objects(store.directory) == [] and store.figures.waiting == 1
