@@ -45,6 +45,10 @@ def test_it_is_replaced_once_it_is_needed_and_whoever_waits_for_it_hears_why(own
 
 
 def test_tasks_that_it_had_not_started_run_on_the_next_one(own_pool):
+    assert ray.get(echo.remote(1), timeout=30) == 1
     _runtime.current().pool.node._processes._link.process.send_signal(signal.SIGSTOP)
-    refs = [echo.options(max_retries=0).remote(i) for i in range(20)]
+    other = echo.options(
+        max_retries=0, runtime_env={"env_vars": {"NOBODY": "has this"}}
+    )  # in processes of its own
+    refs = [other.remote(i) for i in range(20)]
     assert ray.get(refs, timeout=30) == list(range(20))
