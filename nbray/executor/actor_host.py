@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
@@ -36,13 +36,20 @@ def become(executor: Executor, creation: bytes) -> None:
     keep: list[Any] = []
     caller = Caller()
     caller.functions[0] = (blob, more["reloads"])
-    failed = None
+    failed = loop = None
     try:
         try:
             cls = executor.runner.find(caller, 0)
             executor.class_path = f"{cls.__module__}.{cls.__qualname__}"
             args, kwargs = executor.runner.arguments(payload, slots, keep) if payload or slots else ((), {})
-            executor.runner.instance = cls(*args, **kwargs)
+            if is_async(cls):
+                loop = asyncio.Runner()
+                made = loop.run(_construct(cls, args, kwargs))
+                if made.error is not None:
+                    raise made.error
+                executor.runner.instance = made.instance
+            else:
+                executor.runner.instance = cls(*args, **kwargs)
             del args, kwargs
         finally:
             if forks.forked:
@@ -60,10 +67,35 @@ def become(executor: Executor, creation: bytes) -> None:
         executor.retiring = True
         return
     groups = more.get("groups", {})
-    if is_async(type(executor.runner.instance)):
-        asyncio.run(AsyncHost(executor, concurrency, groups).serve())
+    if loop is not None:
+        with loop:
+            loop.run(AsyncHost(executor, concurrency, groups).serve())
     elif concurrency > 1 or groups:
         Crews(executor, concurrency, groups).serve()
+
+
+class _Made(NamedTuple):
+    instance: Any
+    error: BaseException | None = None
+
+
+async def _construct(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Made:
+    """In the loop of the actor's calls: its constructor may start asyncio tasks, and may be an ``async def`` itself, as in Ray.
+
+    What it raises is an answer, so that asyncio has no part in its traceback, or in what becomes of a SystemExit.
+    """
+    initialize: Any = inspect.getattr_static(cls, "__init__")
+    try:
+        if not inspect.iscoroutinefunction(initialize):
+            return _Made(cls(*args, **kwargs))
+        instance = cls.__new__(cls, *args, **kwargs)
+        await initialize(instance, *args, **kwargs)
+        return _Made(instance)
+    except BaseException as error:
+        return _Made(None, error)
+    finally:
+        if forks.forked:
+            forks.leave()
 
 
 class AsyncHost:

@@ -205,3 +205,58 @@ def test_static_and_class_methods_may_be_the_only_async_ones():
 
     both = Static.remote(), OfClass.remote()
     assert nbray.get([actor.plus.remote(1) for actor in both]) == [2, 3]
+
+
+# --- constructors -----------------------------------------------------------------------------------------------------
+
+
+def test_a_constructor_may_start_asyncio_tasks_in_the_loop_of_the_methods():
+    @nbray.remote
+    class Ticks:
+        def __init__(self):
+            self.loop = asyncio.get_running_loop()
+            self.ticked = asyncio.Event()
+            self.ticking = asyncio.create_task(self.tick())
+
+        async def tick(self):
+            await asyncio.sleep(0)
+            self.ticked.set()
+
+        async def wait(self):
+            await self.ticked.wait()
+            return asyncio.get_running_loop() is self.loop
+
+    assert nbray.get(Ticks.remote().wait.remote(), timeout=30)
+
+
+def test_a_constructor_may_be_async():
+    @nbray.remote
+    class Slow:
+        async def __init__(self, ref, *, more):
+            self.value = await ref[0] + more
+
+        def get(self):
+            return self.value
+
+    assert nbray.get(Slow.remote([nbray.put(1)], more=2).get.remote(), timeout=30) == 3
+    with pytest.raises(TypeError, match="more"):
+        Slow.remote([])
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_what_the_constructor_of_an_async_actor_raises_is_told_without_asyncios_frames(kind):
+    class Plain:
+        def __init__(self):
+            raise ValueError("no such file")
+
+        async def get(self):
+            pass
+
+    class Async(Plain):
+        async def __init__(self):
+            raise ValueError("no such file")
+
+    actor = nbray.remote({"plain": Plain, "async": Async}[kind]).remote()
+    with pytest.raises(nbray.exceptions.ActorDiedError, match="no such file") as caught:
+        nbray.get(actor.get.remote(), timeout=30)
+    assert "in __init__" in str(caught.value) and "asyncio" not in str(caught.value)

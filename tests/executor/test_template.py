@@ -33,7 +33,11 @@ class Client:
         self.link = link
         self.messages: asyncio.Queue[Message] = asyncio.Queue()
         self.gone = asyncio.Event()
-        self.link.attach(asyncio.get_running_loop(), self.messages.put_nowait, self.gone.set)
+        self.link.attach(asyncio.get_running_loop(), self._came, self.gone.set)
+
+    def _came(self, message: Message) -> None:
+        if message[0] != frames.PONG:  # the answer to a link's question whether it lives
+            self.messages.put_nowait(message)
 
     async def next(self, kind: int) -> Message:
         message = await asyncio.wait_for(self.messages.get(), PATIENCE)
