@@ -25,6 +25,7 @@ from nbray.owner.owner import Owner
 from nbray.owner.reloads import Reloading
 from nbray.owner.values import pickled
 from nbray.wire.errors import dump_error
+from nbray.wire.pickling import Dumped
 
 #: Seconds for which an answer waits until owners have acknowledged what the callee keeps.
 _ACK_LIMIT = 60.0
@@ -191,7 +192,7 @@ class Runner:
             if result is None:
                 return [_NONE]
             if type(result) is not GeneratorType:
-                return [self._result(result, name, receiver, sequence)]
+                return [self.value(result, f"the result of {name}", receiver, sequence)]
         if returns == 0:
             return []
         try:
@@ -202,14 +203,15 @@ class Runner:
             ) from None
         if len(items) != returns:
             raise ValueError(f"{name} has num_returns={returns} but returned {len(items)} values")
-        return [self._result(item, name, receiver, sequence + i) for i, item in enumerate(items)]
-
-    def _result(self, result: Any, name: str, receiver: Address, sequence: int) -> WireValue:
-        return self.value(result, f"the result of {name}", receiver, sequence)
+        # All are pickled before any is kept: one that cannot be must leave no holds of those before it.
+        dumps = [pickled(item, f"the result of {name}") for item in items]
+        return [self._kept(dumped, receiver, sequence + i) for i, dumped in enumerate(dumps)]
 
     def value(self, result: Any, what: str, receiver: Address, sequence: int) -> WireValue:
         """A wire value for the receiver, who owns it as ``sequence``; errors call it ``what``."""
-        dumped = pickled(result, what)
+        return self._kept(pickled(result, what), receiver, sequence)
+
+    def _kept(self, dumped: Dumped, receiver: Address, sequence: int) -> WireValue:
         owner = self.owner
         if not dumped.buffers and not dumped.refs and len(dumped.pickle) < 65536:
             return dumped.pickle

@@ -1,6 +1,7 @@
 """What comes and goes leaves nothing: not in Dask's books, not in ours."""
 
 import gc
+import threading
 
 import pytest
 from gates import until
@@ -46,3 +47,18 @@ def test_actors_that_are_dead_are_not_watched():
     for turn in range(6):
         come_and_go(kill=turn % 2)
     until(lambda: not actors._limbo and not actors.machines)
+
+
+def test_results_of_which_one_cannot_be_sent_leave_nothing():
+    store = _runtime.current().owner.values.store
+
+    @nbray.remote(num_returns=3)
+    def three():
+        return [nbray.put(bytes(1 << 20))], bytes(1 << 20), threading.Lock()
+
+    refs = three.remote()
+    for ref in refs:
+        with pytest.raises(TypeError, match="lock"):
+            nbray.get(ref)
+    del refs, ref
+    until(lambda: store.figures.used == store.figures.spilled == 0)
