@@ -5,6 +5,7 @@ import __future__
 
 import ast
 import builtins
+import dis
 import io
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -121,7 +122,7 @@ def send(notebook: Notebook, code: CellCode, given: frozenset[str] = frozenset()
     perhaps = _there(notebook, code.perhaps - given)
     left_out: dict[str, str] = {}
     while True:
-        reader = _reader(reads | perhaps, names)
+        reader = _reader(reads | perhaps, names, code.code)
         try:
             return Sent(nbray.put(reader), left_out)
         except SerializationError as error:
@@ -148,12 +149,30 @@ def _there(notebook: Notebook, wanted: frozenset[str]) -> set[str]:
     return found
 
 
-def _reader(wanted: set[str], names: dict[str, Any]) -> Callable[[], Any]:
-    """A function that uses these globals. With the notebook's own dictionary, so that the functions among them share it."""
-    text = f"def cell(): return ({''.join(f'{name}, ' for name in sorted(wanted))})"
-    module = compile(text, "<nbray cell>", "exec")
+def _reader(wanted: set[str], names: dict[str, Any], cell: CodeType) -> Callable[[], Any]:
+    """A function that uses these globals. With the notebook's own dictionary, so that the functions among them share it.
+
+    It uses each in the line where the cell does: that is what an error calls the place.
+    """
+    tree = ast.parse(f"def cell(): return ({''.join(f'{name}, ' for name in sorted(wanted))})")
+    lines = _first_lines(cell)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            node.lineno = node.end_lineno = lines.get(node.id, 1)
+    module = compile(tree, cell.co_filename, "exec")
     (code,) = (constant for constant in module.co_consts if isinstance(constant, CodeType))
     return FunctionType(code, names)
+
+
+def _first_lines(code: CodeType) -> dict[str, int]:
+    """Of each name that the code and what is defined in it mention: the line where it stands first."""
+    found: dict[str, int] = {}
+    places = [(step.argval, step.positions and step.positions.lineno) for step in dis.get_instructions(code)]
+    inner = [_first_lines(part) for part in code.co_consts if isinstance(part, CodeType)]
+    for name, line in [*places, *(item for lines in inner for item in lines.items())]:
+        if isinstance(name, str) and line:
+            found[name] = min(line, found.get(name, line))
+    return found
 
 
 def _culprit(reader: Callable[[], Any]) -> str:

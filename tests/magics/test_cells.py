@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import pytest
@@ -142,6 +143,12 @@ def test_mistakes_are_said_shortly_and_without_a_traceback_of_ours(shared: Kerne
     assert line in shown
     assert "nbray_magics" not in shown
     assert shown.count("Traceback") <= 1
+
+
+def test_what_a_cell_cannot_take_along_is_named_with_its_line(shared: Kernel):
+    shared.ok("import threading\nlock = threading.Lock()")
+    shown = shared.fails("%%nbray\nx = 1\ndef inner():\n    return lock\nx = lock")
+    assert re.search(r"\('lock' is named at Cell In\[\d+\], line 4\)", shown), shown
 
 
 def test_a_dead_actor_is_said_to_be_dead(shared: Kernel):
