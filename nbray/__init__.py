@@ -7,29 +7,24 @@ from typing import Any
 
 from nbray import actor, exceptions
 from nbray._actor_handle import get_actor, method
-from nbray._api import (
-    adapt,
-    available_resources,
-    cancel,
-    cluster_resources,
-    explain,
-    feed,
-    get,
-    init,
-    is_initialized,
-    kill,
-    nodes,
-    put,
-    scale,
-    shutdown,
-    timeline,
-    wait,
-)
+from nbray._api import cancel, explain, get, kill, put, wait
 from nbray._as_ray import as_ray
 from nbray._generator import ObjectRefGenerator
 from nbray._object_ref import ObjectRef
 from nbray._progress import progress
 from nbray._remote_function import remote
+from nbray._session import (
+    adapt,
+    available_resources,
+    cluster_resources,
+    feed,
+    init,
+    is_initialized,
+    nodes,
+    scale,
+    shutdown,
+    timeline,
+)
 from nbray.runtime_context import get_gpu_ids, get_runtime_context
 
 __version__ = "0.1.0"

@@ -8,8 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from nbray._api import list_named_actors
 from nbray._serializers import deregister_serializer, register_serializer
+from nbray._session import list_named_actors
 from nbray.util.actor_pool import ActorPool
 from nbray.util.check_serialize import inspect_serializability
 from nbray.util.completion import as_completed, map_unordered

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 import nbray
-from nbray._api import _WITHOUT_EFFECT
+from nbray._session import _WITHOUT_EFFECT
 
 HERE = Path(__file__).parent
 README = HERE.parents[1] / "README.md"
