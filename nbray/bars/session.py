@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+import time
 from functools import partial
 from typing import Any
 
@@ -37,7 +38,9 @@ def _watch(owner: Owner, entries: Sequence[Entry], needed: int) -> Watch:
     def follow(waited: Callable[[Sequence[Entry], int], bool]) -> None:
         owner.waiting.after_wait = waited
 
-    return Wait(owner.inquiry, entries, needed, waiting.LONG, follow=follow)
+    loop = owner.waiting.loop
+    earlier = (time.monotonic() - waiting.LONG - loop[0], loop[1] - len(entries)) if loop else (0.0, 0)
+    return Wait(owner.inquiry, entries, needed, waiting.LONG, follow=follow, earlier=earlier)
 
 
 def _reported(owner: Owner, reports: list[Any]) -> None:

@@ -119,8 +119,10 @@ class Stuck:
 class Loop:
     """``while refs: done, refs = wait(refs)``: one bar for all of the loop instead of one for each of its waits."""
 
-    def __init__(self, entries: Sequence[Any], names: Sequence[str], began: float, cell: str) -> None:
-        self.total = len(entries)
+    def __init__(
+        self, entries: Sequence[Any], names: Sequence[str], began: float, cell: str, before: int = 0
+    ) -> None:
+        self.total = before + len(entries)
         self.began = began
         self.shown: Shown | None = None
         self._cell = cell
@@ -165,6 +167,7 @@ class Wait:
         needed: how many of ``entries`` are waited for.
         since: seconds for which it has lasted.
         follow: takes what is to be called after each further ``wait``, with its refs and how many are ready, while it is true.
+        earlier: of the loop that this wait belongs to: for how many seconds it had lasted, and how many refs were there.
     """
 
     def __init__(
@@ -175,6 +178,7 @@ class Wait:
         since: float,
         on: Board = board,
         follow: Callable[[Callable[[Sequence[Any], int], bool]], None] = lambda waited: None,
+        earlier: tuple[float, int] = (0.0, 0),
     ) -> None:
         global _loop
         now = time.monotonic()
@@ -185,12 +189,12 @@ class Wait:
         self._loop: Loop | None = None
         self._shown: Shown | None = None
         names = source.names_of(entries) if len(entries) <= _NAMED else []
-        began, before = now - since, 0
+        began, before = now - since - earlier[0], earlier[1]
         cell = place()
         if _loop is not None and _loop.goes_on(entries, cell):
             self._loop = _loop
-        elif needed < len(entries):
-            self._loop = _loop = Loop(entries, names, began, cell)
+        elif needed < len(entries) or before:
+            self._loop = _loop = Loop(entries, names, began, cell, before)
         if self._loop is not None:
             self._loop.left(entries)
             began, before = self._loop.began, self._loop.total - len(entries)

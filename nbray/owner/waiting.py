@@ -45,6 +45,7 @@ class Waiting:
         on_long: in a driver, called when a ``get`` or ``wait`` has taken ``LONG`` seconds; answers who looks after it from
             there on.
         after_wait: called after each ``wait`` with its refs and how many are ready, until it answers False.
+        loop: while a ``wait`` blocks: when the first of those began that left the next one their refs, and with how many.
     """
 
     def __init__(self, owner: Owner) -> None:
@@ -53,6 +54,9 @@ class Waiting:
         self.on_unblock: Callable[[], None] | None = None
         self.on_long: Callable[[Sequence[Entry], int], Watch] | None = None
         self.after_wait: Callable[[Sequence[Entry], int], bool] | None = None
+        self.loop: tuple[float, int] | None = None
+        self._began = (0.0, 0)
+        self._left = (0, 0)  # how many, and the last one's identity: the refs must not be kept alive
         # For each ``get``, without a look at the owner.
         self._console = owner.console
         self._lead = owner.lead
@@ -112,6 +116,8 @@ class Waiting:
     ) -> tuple[list[Entry], list[Entry]]:
         """Up to ``num_returns`` ready refs and the others, both in the order given."""
         __tracebackhide__ = True
+        if not refs or self._left != (len(refs), id(refs[-1])):
+            self._began = time.monotonic(), len(refs)
         ready = _first_ready(refs, num_returns)
         if len(ready) < num_returns:
             self.owner.interrupts.install()
@@ -126,7 +132,11 @@ class Waiting:
                 return bool(sum(map(_ready, refs)) >= num_returns)
 
             self.owner.borrowing.fetch(refs)  # the value, or where it is; large bytes come with the get
-            self.wait_for(done, deadline, refs, num_returns)
+            self.loop = self._began
+            try:
+                self.wait_for(done, deadline, refs, num_returns)
+            finally:
+                self.loop = None
             self.check_open()
             ready = _first_ready(refs, num_returns)
         if self._console.queue:
@@ -137,10 +147,12 @@ class Waiting:
             last = len(refs)
         else:
             last = refs.index(ready[-1]) + 1
-            if last == num_returns:
-                return ready, refs[last:]
-        # More may have become ready meanwhile; what is not among ``ready`` is among the others.
-        return ready, list(filterfalse(set(ready).__contains__, refs[:last])) + refs[last:]
+        others = refs[last:]
+        if last > len(ready):
+            # More may have become ready meanwhile; what is not among ``ready`` is among the others.
+            others = list(filterfalse(set(ready).__contains__, refs[:last])) + others
+        self._left = (len(others), id(others[-1])) if others else (0, 0)
+        return ready, others
 
     def block(
         self, done: Callable[[], bool], deadline: float | None, awaited: Sequence[Entry], needed: int

@@ -9,8 +9,9 @@ from bars.support import board
 from gates import Gate
 
 import nbray
-from nbray.bars import shown
+from nbray.bars import shown, waits
 from nbray.bars.model import DONE, INTERRUPTED
+from nbray.owner import waiting
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -145,6 +146,31 @@ def test_an_interrupt_leaves_a_bar_that_says_so_and_the_task_alone(screen, tmp_p
 
 def test_what_it_answers_shows_nothing_in_a_notebook():
     assert nbray.progress([echo.remote(1)])._ipython_display_() is None
+
+
+def test_the_bar_of_a_loop_of_waits_counts_from_the_first_wait_on(monkeypatch, tmp_path):
+    gate, (on, screen) = Gate(tmp_path), board()
+    opens = screen.open
+
+    def seen(bar, origin):
+        gate.open()
+        return opens(bar, origin)
+
+    monkeypatch.setattr(screen, "open", seen)
+    monkeypatch.setattr(waits.Wait.__init__, "__defaults__", (on, *waits.Wait.__init__.__defaults__[1:]))
+
+    @nbray.remote
+    def wait(gate):
+        gate.wait()
+
+    soon = [echo.remote(n) for n in range(4)]
+    nbray.wait(soon, num_returns=4)
+    refs = [*soon, wait.remote(gate)]
+    monkeypatch.setattr(waiting, "LONG", 0.01)  # none of the others is waited for
+    while refs:
+        _, refs = nbray.wait(refs)
+    assert (screen.shown[0].bars[0].done, screen.shown[0].bars[0].total) == (4, 5)
+    assert (screen.shown[0].last.done, screen.shown[0].last.total) == (5, 5)
 
 
 def test_without_anybody_to_see_it_it_just_waits(monkeypatch, capfd):

@@ -174,6 +174,19 @@ def test_waits_of_a_loop_that_are_short_count_too(clock: Clock) -> None:
     assert screen.shown[0].last.done == 3
 
 
+def test_what_came_in_a_loop_before_its_first_long_wait_counts_too(clock: Clock) -> None:
+    on, screen = board()
+    refs = [Ref()]
+    look = Wait(Source(), refs, 1, 2.0, on, earlier=(10.0, 79))
+    look.look()
+    refs[0].finish()
+    look.close("done")
+    (bar,) = screen.shown
+    assert (bar.bars[0].done, bar.bars[0].total, bar.bars[0].elapsed) == (79, 80, 12.0)
+    assert bar.last is not None
+    assert (bar.last.done, bar.last.total) == (80, 80)
+
+
 def test_other_refs_begin_another_bar() -> None:
     on, screen = board()
     for _ in range(2):
