@@ -11,9 +11,10 @@ export class Head {
     this.parts = new Map();
   }
 
-  /** `facts`: [name, text] or [name, text, class]; one without text is not shown. */
+  /** `facts`: [name, text] or [name, text, class]; one without text is not shown, nor is what an earlier call named and this one does not. */
   draw(state, facts, note = "") {
     say(this.live, state.about.over ? "ended" : "live");
+    for (const part of this.parts.values()) part.hidden = true;
     for (const [name, text, kind = ""] of facts) {
       let part = this.parts.get(name);
       if (!part) {
