@@ -159,7 +159,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     near = get_close_matches(word, known, n=1, cutoff=0.5)
     if near:
         return f"{word!r}: did you mean {near[0]!r}?"
-    return f"{word!r}: known are {', '.join(known) or 'none'}"
+    return f"{word!r}: {'known are ' + ', '.join(known) if known else 'there are none'}"
 
 
 def _named(table: Table, verb: Verb) -> str:

@@ -154,7 +154,8 @@ def test_the_cluster_and_the_tables_follow_a_pool(opened, lab, browser, tmp_path
     notebook.ended(8)
     cluster.locator(".nbray-live").get_by_text("ended").wait_for()
     view(notebook, "actors").locator(".nbray-live").get_by_text("ended").wait_for()
-    assert view(notebook, "actors").locator(".nbray-facts").inner_text().strip() == "4 actors, all ended"
+    facts = view(notebook, "actors").locator(".nbray-facts > span:not([hidden])")
+    assert facts.all_text_contents() == ["4 actors, all ended"]
     assert notebook.errors == []
     exported, _ = HTMLExporter().from_notebook_node(notebook.save())
     path = tmp_path / "tables.html"

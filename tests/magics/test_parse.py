@@ -145,7 +145,7 @@ def test_words_without_a_flag_are_arguments():
         ("grpah", "unknown verb 'grpah': did you mean 'graph'?"),
         ("xyzzy", "unknown verb 'xyzzy': known are init, status, graph, trace, bench, shutdown"),
         ("init --num-cpu 4", "%pool init has no option '--num-cpu': did you mean '--num-cpus'?"),
-        ("status -n 4", "%pool status has no option '-n': known are none"),
+        ("status -n 4", "%pool status has no option '-n': there are none"),
         ("status now", "%pool status takes no 'now'; its usage: %pool status"),
         ("init -n", "-n wants a value: %pool init [-n CPUS] [--adapt MIN MAX]"),
         ("init -n --adapt 1 2", "-n wants a value: %pool init [-n CPUS] [--adapt MIN MAX]"),
