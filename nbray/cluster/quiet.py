@@ -35,6 +35,7 @@ with warnings.catch_warnings():
 
 #: Read when a server is created.
 CONFIG = {
+    "distributed.admin.low-level-log-length": 100,  # each entry may keep a whole lease task
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.admin.system-monitor.disk": False,
     "distributed.admin.system-monitor.host-cpu": False,
