@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 from gates import until
 
 import nbray as ray
+from nbray.store.directory import ACCOUNT
 from nbray.testing import Cluster
 
 pytestmark = pytest.mark.timeout(120)
@@ -48,16 +48,14 @@ time.sleep(100)
 
 
 def stores(node):
-    """Where that node's processes have their objects."""
-    process = psutil.Process(node.pid)
+    """Where that node's processes have their objects: directories with an account of them."""
     found = set()
-    for path in Path(f"/proc/{process.pid}/fd").iterdir():
+    for path in Path(f"/proc/{node.pid}/fd").iterdir():
         try:
-            target = os.readlink(path)
+            target = Path(os.readlink(path))
         except FileNotFoundError:
             continue
-        if target.startswith("/dev/shm/nbray-"):
-            found.add("/".join(target.split("/")[:4]))
+        found.update(parent for parent in target.parents if (parent / ACCOUNT).exists())
     return found
 
 
@@ -66,7 +64,7 @@ def files(node):
     return [
         path
         for directory in stores(node)
-        for path in Path(directory).glob("*-*")
+        for path in directory.glob("*-*")
         if path.stat().st_size > 1 << 20
     ]
 
