@@ -56,7 +56,7 @@ class Connection:
     """
 
     __slots__ = (
-        "_reactor", "_socket", "_tcp", "fd", "_decoder", "_number", "_handshake", "_early", "_out", "_writing",
+        "_reactor", "_promptness", "_socket", "_tcp", "fd", "_decoder", "_number", "_handshake", "_early", "_out", "_writing",
         "_connecting", "_mute",
         "peer", "pid", "on_message", "on_close", "on_open", "context", "open", "opened", "closed", "deadline",
         "error",
@@ -72,6 +72,7 @@ class Connection:
         deadline: float = math.inf,
     ) -> None:
         self._reactor = reactor
+        self._promptness = reactor.promptness
         self._socket = sock
         self.fd = sock.fileno()
         self._tcp = sock.family == socket.AF_INET
@@ -105,6 +106,7 @@ class Connection:
         """Queue messages; as much as the socket takes leaves at once. Silently dropped once closed (``on_close`` tells)."""
         frame = self._frame(message) if not more else b"".join(map(self._frame, (message, *more)))
         if self.open:
+            self._promptness.asked = True
             if self._out:
                 self._out.append(frame)
                 return

@@ -162,7 +162,7 @@ class Leadership:
                 wait = min(patience, left)
             else:
                 wait = patience
-            if step(wait):
+            if step(wait, eager=True):
                 if self._quiet:
                     self._noise()
                 patience = QUIET

@@ -18,7 +18,9 @@ from typing import Any
 
 from nbray.channel.connection import Connection
 from nbray.channel.poller import READ, Waker, new_poller
+from nbray.channel.promptness import LOOK, Promptness
 from nbray.core.ids import Address
+from nbray.machine import cpu_count
 from nbray.wire.handshake import TIME_LIMIT
 
 logger = logging.getLogger("nbray.channel")
@@ -31,6 +33,8 @@ _REACH_LIMIT = 15.0
 _LOCAL_LIMIT = 60.0
 #: Connections that have not shown yet that they know the secret. A local attacker could hold more open than we have descriptors.
 _MAX_STRANGERS = 256
+
+_yield_cpu: Callable[[], Any] = getattr(os, "sched_yield", lambda: time.sleep(0))
 
 
 class Reactor:
@@ -50,6 +54,8 @@ class Reactor:
         self.lock = threading.RLock() if lock is None else lock
         self.poller = new_poller()
         self.waker = Waker()
+        self.promptness = Promptness()
+        self._alone = cpu_count() == 1  # then whoever looks keeps the one who is to answer from doing so
         self.poller.register(self.waker.fd, READ)
         self.on_accept: Callable[[Connection], None] | None = None
         self._connections: dict[int, Connection] = {}
@@ -172,12 +178,16 @@ class Reactor:
 
     # -- polling ---------------------------------------------------------------------------------------------------
 
-    def step(self, timeout: float) -> int:
-        """Wait up to ``timeout`` seconds (0: not at all) and serve what is ready; answers how many sockets were."""
+    def step(self, timeout: float, eager: bool = False) -> int:
+        """Wait up to ``timeout`` seconds (0: not at all) and serve what is ready; answers how many sockets were.
+
+        Args:
+            eager: this thread has nothing else to do, and may spend CPU time to have an answer sooner (``promptness.py``).
+        """
         if self._strangers or self._reaching:
             timeout = min(timeout, 0.5)
         try:
-            ready = self.poller.poll(timeout)
+            ready = self._poll_eagerly(timeout) if eager else self.poller.poll(timeout)
         except (ValueError, OSError):
             if not self._closed:
                 raise
@@ -201,6 +211,19 @@ class Reactor:
         if full:
             time.sleep(0.001)  # the listener stays readable: without a pause we would look at it all the time
         return len(ready)
+
+    def _poll_eagerly(self, timeout: float) -> list[tuple[int, int]]:
+        poll, clock, promptness = self.poller.poll, time.perf_counter, self.promptness
+        began = clock()
+        if promptness.expected and not self._alone:
+            until = began + min(LOOK, timeout)
+            while not (ready := poll(0)) and clock() < until:
+                _yield_cpu()
+            ready = ready or poll(timeout)
+        else:
+            ready = poll(timeout)
+        promptness.waited(clock() - began)
+        return ready
 
     def _sweep(self) -> None:
         with self.lock:

@@ -62,10 +62,7 @@ def stores(node):
 def files(node):
     """Large objects in that node's store."""
     return [
-        path
-        for directory in stores(node)
-        for path in directory.glob("*-*")
-        if path.stat().st_size > 1 << 20
+        path for directory in stores(node) for path in directory.glob("*-*") if path.stat().st_size > 1 << 20
     ]
 
 

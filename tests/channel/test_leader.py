@@ -34,11 +34,13 @@ class Home(Side):
         self.ticks = 0
         step = self.reactor.step
 
-        def counted(timeout: float) -> int:
+        def counted(timeout: float, eager: bool = False) -> int:
+            # A background thread is never eager: user code runs beside it.
+            assert not eager or threading.current_thread().name != BACKGROUND
             with self.changed:
                 self.steps.append((threading.current_thread().name, timeout))
                 self.changed.notify_all()
-            return step(timeout)
+            return step(timeout, eager)
 
         self.reactor.step = counted  # type: ignore[method-assign]
         self.lead = Leadership(self.reactor, self.interrupts, self._flush, self._tick)
