@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 #: Seconds after which something that should happen does not any more.
@@ -16,6 +17,26 @@ def until(condition, limit: float = LIMIT) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.002)
+
+
+def within(limit: float, measure: Callable[[], float], tries: int = 5) -> None:
+    """Fail if ``measure()``, the seconds that something took, is never within ``limit``.
+
+    A bound is about us. A machine that stands still for a moment breaks it in one try, a fault of ours in all of them; whatever
+    else ``measure`` asserts is to hold every time.
+    """
+    took: list[float] = []
+    while not took or took[-1] >= limit:
+        assert len(took) < tries, f"it is to take less than {limit} s, and took {took}"
+        took.append(measure())
+
+
+def ever_longer(seconds: float) -> Iterator[float]:
+    """Time-outs, each ten times as long as the last: for what has to get somewhere before its time is over."""
+    while seconds < LIMIT:
+        yield seconds
+        seconds *= 10
+    raise AssertionError("it did not get there in time")
 
 
 class Gate:

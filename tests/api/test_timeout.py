@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from gates import Gate, Marks, until
+from gates import Gate, Marks, ever_longer, until
 
 import nbray
 from nbray.exceptions import RayError, TaskTimeoutError
@@ -117,18 +117,22 @@ def test_what_it_has_submitted_is_cancelled(tmp_path, marks):
     @nbray.remote(num_cpus=0)
     def child():
         try:
+            marks.mark("began")
             gate.wait()
         except KeyboardInterrupt:
             marks.mark("interrupted")
             raise
 
-    @nbray.remote(timeout=0.5)
+    @nbray.remote
     def parent():
         nbray.get(child.remote())
 
-    with pytest.raises(TaskTimeoutError):
-        nbray.get(parent.remote())
-    until(lambda: marks.count("interrupted") == 1)
+    for seconds in ever_longer(0.2):
+        with pytest.raises(TaskTimeoutError):
+            nbray.get(parent.options(timeout=seconds).remote())
+        if marks.count("began"):
+            break
+    until(lambda: marks.count("interrupted") >= marks.count("began"))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 from cluster.drivers import CPU, TESTS, Driver
+from gates import within
 
 
 @pytest.fixture
@@ -102,14 +103,18 @@ def test_the_pool_leaves_the_process_as_it_found_it() -> None:
 
 
 def test_a_pool_closes_fast_and_again() -> None:
-    with Driver() as driver:
-        driver.local()
-        driver.lease()
-        started = time.monotonic()
-        driver.pool.close()
-        assert time.monotonic() - started < 2
-        driver.pool.close()
-        driver.say("want", CPU, 1, None)
+    def seconds() -> float:
+        with Driver() as driver:
+            driver.local()
+            driver.lease()
+            started = time.monotonic()
+            driver.pool.close()
+            took = time.monotonic() - started
+            driver.pool.close()
+            driver.say("want", CPU, 1, None)
+        return took
+
+    within(2.0, seconds)
 
 
 def test_pools_come_and_go() -> None:
