@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
+from typing import cast
+
+from nbray.channel.leader import Leadership
 
 #: Seconds after which something that should happen does not any more.
 LIMIT = 30.0
@@ -37,6 +45,29 @@ def ever_longer(seconds: float) -> Iterator[float]:
         yield seconds
         seconds *= 10
     raise AssertionError("it did not get there in time")
+
+
+@contextlib.contextmanager
+def ctrl_c(once: Callable[[], object] | None = None) -> Iterator[None]:
+    """Presses Ctrl-C in the block: once the main thread waits in nbray, or once that is true."""
+
+    def press() -> None:
+        until(once or _main_thread_waits)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def _main_thread_waits() -> bool:
+    frame: FrameType | None = sys._current_frames()[cast(int, threading.main_thread().ident)]
+    while frame is not None and frame.f_code is not Leadership.run_until.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 class Gate:

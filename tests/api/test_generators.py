@@ -5,14 +5,13 @@ import copy
 import gc
 import os
 import pickle
-import signal
 import sys
 import threading
 import time
 
 import numpy as np
 import pytest
-from gates import Gate, Marks, until
+from gates import Gate, Marks, ctrl_c, until
 
 import nbray
 from nbray.exceptions import RayTaskError, SerializationError, TaskCancelledError
@@ -347,11 +346,8 @@ def test_ctrl_c_in_next_loses_no_item(tmp_path):
     generator = steps.remote(gate, marks, 2)
     assert nbray.get(next(generator)) == 0
     gate.until_came()
-    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), ctrl_c():
         next(generator)
-    timer.join()
     gate.open()
     assert nbray.get(list(generator)) == [1]
 

@@ -1,12 +1,8 @@
 """``nbray.progress``: waiting for refs under a bar."""
 
-import os
-import signal
-import threading
-
 import pytest
 from bars.support import board
-from gates import Gate
+from gates import Gate, ctrl_c
 
 import nbray
 from nbray.bars import shown, waits
@@ -136,8 +132,7 @@ def test_an_interrupt_leaves_a_bar_that_says_so_and_the_task_alone(screen, tmp_p
 
     ref = wait.remote(gate)
     gate.until_came()
-    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), ctrl_c(once=lambda: screen.shown):
         nbray.progress(ref)
     assert screen.shown[0].last.state == INTERRUPTED
     gate.open()

@@ -1,12 +1,11 @@
 """The option ``timeout`` of tasks."""
 
 import os
-import threading
 import time
 from pathlib import Path
 
 import pytest
-from gates import Gate, Marks, ever_longer, until
+from gates import Gate, Marks, ctrl_c, ever_longer, until
 
 import nbray
 from nbray.exceptions import RayError, TaskTimeoutError
@@ -152,11 +151,8 @@ def test_ctrl_c_says_once_that_the_tasks_run_on(tmp_path):
     gate.until_came()
     notes = []
     for wait in (lambda: nbray.get(ref), lambda: nbray.wait([ref])):
-        timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), 2))
-        timer.start()
-        with pytest.raises(KeyboardInterrupt) as caught:
+        with pytest.raises(KeyboardInterrupt) as caught, ctrl_c():
             wait()
-        timer.join()
         notes += getattr(caught.value, "__notes__", [])
     assert len(notes) == 1
     assert "nbray.cancel(ref)" in notes[0]
