@@ -37,6 +37,7 @@ class Bar(NamedTuple):
         note: why nothing happens.
         state: RUNNING, or how it ended.
         depth: bars that are inside others stand further right.
+        bare: the label is all there is: a line that user code has begun.
     """
 
     label: str
@@ -52,6 +53,7 @@ class Bar(NamedTuple):
     state: str = RUNNING
     depth: int = 0
     detailed: bool = False
+    bare: bool = False
 
     @property
     def share(self) -> float | None:
@@ -98,6 +100,8 @@ def parts(bar: Bar, width: int = 24) -> list[Part]:
     Args:
         width: of the bar itself, in characters; 0: none.
     """
+    if bar.bare:
+        return [Part(plain(bar.label, _NOTE + _NAME), "")]
     found = [Part("  " * bar.depth + (plain(bar.label) or "working"), "label")]
     share = bar.share
     if bar.state == RUNNING and width and share is not None:
@@ -126,6 +130,8 @@ def parts(bar: Bar, width: int = 24) -> list[Part]:
 def line(bar: Bar, width: int = 24) -> str:
     """The bar as one line of text."""
     first, *others = parts(bar, width)
+    if not others:
+        return first.text
     texts = [part.text for part in others]
     bars = texts.pop(0) + " " if others[0].kind == "bar" else ""
     return f"{first.text}  {bars}{' · '.join(texts)}"
@@ -156,11 +162,16 @@ def detail(bar: Bar) -> list[str]:
 _RED = "var(--jp-error-color1, #c62828)"
 _BLUE = {RUNNING: "var(--jp-brand-color1, #1976d2)", DONE: "var(--jp-success-color1, #388e3c)"}
 
+_BEGUN = "margin:0;font-size:var(--jp-code-font-size, 13px);white-space:pre-wrap;overflow-wrap:anywhere"
+
 
 def as_html(bar: Bar) -> str:
     """The bar for a notebook: no script, the notebook's own theme, readable where styles are stripped."""
-    first, *others = parts(bar, 0)
     escape = html.escape
+    if bar.bare:
+        text = escape(parts(bar)[0].text)
+        return f'<pre class="nbray-begun" style="{_BEGUN}">{text}</pre>' if text else ""
+    first, *others = parts(bar, 0)
     cells = [
         f'<span style="color:{_RED}">{escape(part.text)}</span>'
         if part.kind in ("failed", "state")

@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from nbray.bars.model import CRASHED, DONE, ENDED, FAILED, INTERRUPTED, RUNNING, Bar, Pace
+from nbray.bars.model import CRASHED, DONE, ENDED, FAILED, INTERRUPTED, PAUSED, RUNNING, Bar, Pace
 from nbray.bars.screen import Board, Shown, board
 from nbray.events import PROCESS, TASK_FINISHED, Feed
 
 #: Seconds between two pictures.
 FRAME = 0.1
-#: Bars that are remembered as over, so that a late report does not bring one back.
-_OVER = 10_000
+#: Bars that are remembered as over, so that a late report does not bring one back; and that are paused.
+_OVER, _PAUSED = 10_000, 1_000
 
 
 class Report(NamedTuple):
@@ -28,7 +28,8 @@ class Report(NamedTuple):
         bar: names it. origin: the notebook cell from which its task stems. task, process: ids, b"" where there is none.
         label: what to write before it. done, total: of ``unit``; total None: nobody knows.
         depth: it stands inside so many others. elapsed: seconds.
-        leave: its last state stays. state: RUNNING, or how it ended.
+        leave: its last state stays. state: RUNNING, or how it ended; PAUSED: it may go on in the same place.
+        bare: it is the beginning of a line that user code writes; the label is all there is.
     """
 
     bar: bytes
@@ -43,6 +44,7 @@ class Report(NamedTuple):
     elapsed: float
     leave: bool
     state: str
+    bare: bool = False
 
 
 class _Open:
@@ -66,6 +68,7 @@ class Desk:
         self._clock = clock
         self._open: dict[bytes, _Open] = {}
         self._over: dict[bytes, None] = {}
+        self._paused: dict[bytes, Shown] = {}
         self._news: dict[bytes, Report] = {}
         self._lock = threading.Lock()
         self._feed: Feed | None = None
@@ -114,8 +117,16 @@ class Desk:
         if report.bar in self._over:
             return
         each = self._open.get(report.bar)
+        if report.state == PAUSED:
+            if each is not None:
+                self._pause(self._open.pop(report.bar), report)
+            return
         if each is None:
-            shown = self._board.open(_bar(report), report.origin)
+            shown = self._paused.pop(report.bar, None)
+            if shown is None:
+                shown = self._board.open(_bar(report), report.origin)
+            else:
+                shown.update(_bar(report))
             each = self._open[report.bar] = _Open(report, now, shown)
         each.report, each.heard = report, now
         if report.state != RUNNING:
@@ -131,6 +142,13 @@ class Desk:
             rate = each.pace.rate(now, report.done)
             each.shown.update(_bar(report)._replace(elapsed=elapsed, rate=rate))
 
+    def _pause(self, each: _Open, report: Report) -> None:
+        if each.shown is not None:
+            each.shown.pause(_bar(report))
+            self._paused[report.bar] = each.shown
+            if len(self._paused) > _PAUSED:
+                del self._paused[next(iter(self._paused))]
+
     def _end(self, bar: bytes, how: str, now: float) -> None:
         each = self._open.pop(bar)
         self._over[bar] = None
@@ -138,7 +156,7 @@ class Desk:
             del self._over[next(iter(self._over))]
         if each.shown is not None:
             last = _bar(each.report)._replace(state=how)
-            stays = each.report.leave or how not in (DONE, ENDED)
+            stays = not each.report.bare and (each.report.leave or how not in (DONE, ENDED))
             each.shown.close(last if stays else None)
 
     def _read_feed(self, now: float) -> None:
@@ -168,7 +186,7 @@ _ENDS = {"done": ENDED, "cancelled": INTERRUPTED}
 def _bar(report: Report) -> Bar:
     return Bar(
         report.label, report.done, report.total, unit="" if report.unit == "it" else report.unit,
-        elapsed=report.elapsed, state=report.state, depth=report.depth,
+        elapsed=report.elapsed, state=report.state, depth=report.depth, bare=report.bare,
     )  # fmt: skip
 
 

@@ -201,6 +201,8 @@ class _Line:
     def update(self, bar: Bar) -> None:
         from nbray.bars.model import text
 
+        if bar.bare:  # it comes when it is whole
+            return
         if bar.elapsed >= self._due or bar.state != RUNNING:
             self._due = bar.elapsed + self.EVERY
             _write(text(bar) + "\n")

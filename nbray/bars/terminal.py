@@ -105,7 +105,9 @@ class _Row:
 def _text(bar: Bar) -> Text:
     first, *others = parts(bar)
     found = Text(no_wrap=True, overflow="ellipsis")
-    found.append(first.text, _STYLES["label"])
+    found.append(first.text, _STYLES[first.kind])
+    if not others:
+        return found
     found.append("  ")
     dot = ""
     for part in others:

@@ -213,6 +213,7 @@ class Wait:
                 self._shown = self._board.open(bar)
                 if self._loop is not None:
                     self._loop.shown = self._shown
+                return FRAME  # the first picture imports what draws it, which is no measure for the next
             else:
                 self._shown.update(bar)
         return max(FRAME, (time.monotonic() - now) / _SHARE)

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from nbray.executor.running import Current, current
 
+#: Whose beginning of a line: a thread's, in a call.
+Key: TypeAlias = tuple[int, Current | None]
+
 #: Characters after which the beginning of a line over which a progress bar drew itself again is forgotten.
 _LONG = 1 << 16
+_NOTHING = (0.0, b"")
 
 
 class Lines(io.TextIOBase):
     """A text stream that hands over whole lines. Each thread and each call has its own beginning of a line.
 
-    ``flush`` does nothing: half a line is shown when its rest comes, or at the end of the call.
+    Half a line waits for its rest, or for the end of the call. Meanwhile ``begun`` has it, for whoever shows how far it is.
 
     Args:
         number: 1 for stdout, 2 for stderr.
         emit: takes (number, bytes that end with a newline). Never under a lock of ours.
+
+    Attributes:
+        begun: the beginnings of lines, each with the time since when there has been one.
+        on_flush: called when user code wants the beginning of a line to be seen: by ``flush`` or a carriage return at its end.
     """
 
     encoding = "utf-8"
@@ -31,7 +40,8 @@ class Lines(io.TextIOBase):
     def __init__(self, number: int, emit: Callable[[int, bytes], None]) -> None:
         self._number = number
         self._emit = emit
-        self._begun: dict[tuple[int, Current | None], bytes] = {}
+        self.begun: dict[Key, tuple[float, bytes]] = {}
+        self.on_flush: Callable[[], None] | None = None
         self.buffer = Bytes(self)
         self.name = "<stdout>" if number == 1 else "<stderr>"
 
@@ -44,27 +54,30 @@ class Lines(io.TextIOBase):
     def take(self, data: bytes) -> None:
         """The bytes of ``write``, or of ``buffer.write``."""
         key = (threading.get_ident(), current())
-        begun = self._begun.pop(key, b"")
+        since, begun = self.begun.pop(key, _NOTHING)
         lines, newline, rest = (begun + data).rpartition(b"\n")
         if rest:
             if len(rest) > _LONG and b"\r" in rest.rstrip(b"\r"):
                 body = rest.rstrip(b"\r")
                 rest = body.rpartition(b"\r")[2] + rest[len(body) :]
-            self._begun[key] = rest
+            self.begun[key] = (since if begun and not newline else time.monotonic(), rest)
         if newline:
             self._emit(self._number, lines + newline)
+        if rest.endswith(b"\r"):
+            self.flush()
+
+    def flush(self) -> None:
+        """Whole lines are on their way; of a beginning it is looked at how long it has been there."""
+        if self.begun and self.on_flush is not None:
+            self.on_flush()
 
     def end(self, call: Current | None = None) -> None:
         """The call is over: what it, or a thread without a call, began is a line. None: all are."""
-        for key in list(self._begun):
+        for key in list(self.begun):
             if call is None or key[1] is call or key[1] is None:
-                begun = self._begun.pop(key, b"")
+                begun = self.begun.pop(key, _NOTHING)[1]
                 if begun:
                     self._emit(self._number, begun + b"\n")
-
-    @property
-    def begun(self) -> bool:
-        return bool(self._begun)
 
     def writable(self) -> bool:
         return True
@@ -121,7 +134,10 @@ class NoInput(io.TextIOBase):
         return ""
 
     def readline(self, size: int = -1) -> str:  # type: ignore[override]
-        raise EOFError("tasks and actors have no keyboard: call input() in the driver and pass the answer on")
+        # What getpass tried before, and has failed with, tells nobody more.
+        raise EOFError(
+            "tasks and actors have no keyboard: call input() in the driver and pass the answer on"
+        ) from None
 
     def __next__(self) -> str:  # type: ignore[override]
         raise StopIteration

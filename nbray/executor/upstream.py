@@ -11,10 +11,11 @@ from weakref import WeakSet
 
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
+from nbray.executor.beginnings import Beginnings
 from nbray.executor.outlet import Outlet
 from nbray.executor.running import Current, current
 from nbray.executor.shown import Shown
-from nbray.executor.streams import Lines, NoInput
+from nbray.executor.streams import Key, Lines, NoInput
 from nbray.owner.console import NOBODY, Author
 
 if TYPE_CHECKING:
@@ -59,9 +60,11 @@ class Upstream:
         self._shared = 0.0
         self._pumped = 0.0
         self._filling: Connection | None = None  # has not given the system all of the last piece
-        self._pumping = threading.Lock()
+        self._pumping, self._telling = threading.Lock(), threading.Lock()
         self.out = Lines(1, self._print)
         self.err = Lines(2, self._print)
+        self._beginnings = Beginnings((self.out, self.err), self._beginner, self._note)
+        self.out.on_flush = self.err.on_flush = self._flushed
         Shown(self._print).install()
         sys.stdin, sys.stdout, sys.stderr = NoInput(), self.out, self.err
 
@@ -176,10 +179,13 @@ class Upstream:
         """While a task runs or after it: fifty times a second at most, what it submitted is news for the views."""
         self.pump()
         now = time.monotonic()
-        if (self._reports or self.bars) and now - self._reported >= _REPORT:
+        beginnings = self._beginnings.due
+        if (self._reports or self.bars or beginnings) and now - self._reported >= _REPORT:
             # The task may be long at what comes next, with no more to say meanwhile.
             for bar in list(self.bars):
                 bar.tell_news(self._note)
+            if beginnings:
+                self._tell_beginnings()
             if self._reports:
                 self.send_reports()
         if self.owner.feed.end != self._events_sent and now - self._shared >= _SHARE:
@@ -205,6 +211,8 @@ class Upstream:
         if self.outlet.has_news():
             self.pump(last=True)
             self._wait_for_room(0)
+        if self._beginnings.told:
+            self._tell_beginnings()
         if self._reports:
             self.send_reports()
         if call is not None:
@@ -220,6 +228,20 @@ class Upstream:
 
     def _note(self, fields: tuple[Any, ...]) -> None:
         self._reports[fields[0]] = fields
+
+    def _flushed(self) -> None:
+        if self._beginnings.due:
+            self.owner.lead.nudge()
+
+    def _tell_beginnings(self) -> None:
+        if self._telling.acquire(blocking=False):  # or another thread does
+            try:
+                self._beginnings.tell()
+            finally:
+                self._telling.release()
+
+    def _beginner(self, key: Key) -> Author:
+        return self._author(key[1])
 
     def pass_reports(self, reports: list[Any]) -> None:
         """Those of the calls that our user code submitted. Under the lock."""

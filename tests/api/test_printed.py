@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
+
+import pytest
 
 import nbray
 from nbray.events import Printed
@@ -57,3 +60,14 @@ def test_a_nested_tasks_lines_reach_the_drivers_feed(pool):
 
     nbray.get(outer.remote())
     assert [each.name for each in printed() if each.text == "from within\n"] == ["inner"]
+
+
+def test_a_task_that_asks_for_a_password_has_one_error_that_says_what_to_do(pool):
+    @nbray.remote
+    def ask():
+        return getpass.getpass()
+
+    with pytest.raises(EOFError, match="no keyboard: call input") as error:
+        nbray.get(ask.remote())
+    assert "During handling" not in str(error.value)
+    assert "termios" not in str(error.value)

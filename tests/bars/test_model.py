@@ -97,6 +97,13 @@ def test_the_html_says_the_figures_in_attributes_and_without_script() -> None:
     assert "progressbar" not in as_html(Bar("f", 25, 100, state=DONE))
 
 
+def test_a_line_that_is_being_written_is_only_text() -> None:
+    bar = Bar("(f pid=7) <b>10 %</b>", 0, None, bare=True)
+    assert text(bar) == "(f pid=7) <b>10 %</b>"
+    assert "&lt;b&gt;10 %" in as_html(bar)
+    assert as_html(bar._replace(label="")) == text(bar._replace(label="")) == ""
+
+
 def test_the_rate_is_that_of_the_last_seconds() -> None:
     pace = Pace(0.0)
     assert pace.rate(0.0, 0) is None

@@ -6,7 +6,7 @@ from typing import Any
 
 from bars.support import board
 
-from nbray.bars.model import CRASHED, DONE, ENDED, FAILED, INTERRUPTED, RUNNING
+from nbray.bars.model import CRASHED, DONE, ENDED, FAILED, INTERRUPTED, PAUSED, RUNNING
 from nbray.bars.reports import Desk, Report
 from nbray.events import PROCESS, TASK_FINISHED, Feed
 
@@ -101,6 +101,39 @@ def test_a_report_that_comes_late_brings_no_bar_back() -> None:
     it.hear(report(10, DONE))
     it.hear(report(4))
     assert len(it.screen.shown) == 1
+
+
+def line(label: str, state: str = RUNNING) -> Report:
+    return report(0, state, b"line", label=label, bare=True, leave=False, total=None)
+
+
+def test_a_line_that_is_being_written_comes_back_in_its_place() -> None:
+    it = Desks()
+    it.hear(line("(f pid=7) 10 %"))
+    it.now += 1
+    it.hear(line("", PAUSED))
+    assert not it.desk.busy
+    it.hear(line("(f pid=7) next"))
+    (shown,) = it.screen.shown
+    assert [bar.label for bar in shown.bars] == ["(f pid=7) 10 %", "", "(f pid=7) next"]
+    assert not shown.closed
+
+
+def test_a_line_that_was_whole_before_it_was_drawn_is_not_shown() -> None:
+    it = Desks()
+    it.hear(line("(f pid=7) 10 %"), line("", PAUSED))
+    assert not it.screen.shown
+    assert not it.desk.busy
+
+
+def test_of_a_line_whose_process_died_in_the_middle_nothing_stays() -> None:
+    it = Desks()
+    it.hear(line("(f pid=7) 10 %"))
+    it.feed.append((PROCESS, 0.0, EXECUTOR, "down", "lane", 1, b"node", "signal"))
+    it.pass_time()
+    (shown,) = it.screen.shown
+    assert shown.closed
+    assert shown.last is None
 
 
 def test_the_end_of_the_session_ends_all() -> None:

@@ -52,6 +52,19 @@ def test_a_get_of_many_shows_how_many_are_there(clock: Clock) -> None:
     assert (bar.last.done, bar.last.state) == (4, DONE)
 
 
+def test_a_first_picture_that_takes_long_does_not_delay_the_second(clock: Clock) -> None:
+    on, screen = board()
+    opened = screen.open
+
+    def open_slowly(*what):
+        clock.now += 0.5  # rich is imported
+        return opened(*what)
+
+    screen.open = open_slowly
+    look = wait([Ref() for _ in range(4)], on=on)
+    assert look.look() == waits.FRAME
+
+
 def test_a_get_that_ends_at_the_first_failure_says_so() -> None:
     on, screen = board()
     refs = [Ref() for _ in range(4)]

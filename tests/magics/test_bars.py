@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from pathlib import Path
 
 import pytest
 from kernels import Kernel, after, of_kind, said
@@ -137,3 +138,55 @@ def later(n):
             idle += message["content"].get("execution_state") == "idle"
     assert "late" in str(displays(under[first]))
     assert "late" not in str(displays(under[second]))
+
+
+def test_a_line_that_a_task_writes_over_is_seen_while_it_does(kernel: Kernel, tmp_path: Path) -> None:
+    kernel.ok(BEGIN)
+    kernel.ok(f"""
+@nbray.remote
+def count():
+    def until_seen(text):
+        while not os.path.exists({str(tmp_path)!r} + "/" + text):
+            time.sleep(0.01)
+    for number in range(3):
+        print(f"{{number}} of 3 ", end="\\r")
+        until_seen(f"{{number}} of 3")
+    print("all of them")
+    print("and", end="")
+    until_seen("and")
+    print(" more")
+""")
+
+    def go_on(message: dict) -> None:
+        """The task waits until what it has begun to write was shown."""
+        shown = message["content"].get("data", {}).get("text/plain", "")
+        if shown:
+            (tmp_path / shown.partition(") ")[2].strip()).touch()
+
+    reply, published = kernel.run("nbray.get(count.remote())", go_on)
+    assert reply["status"] == "ok"
+    (states,) = displays(published).values()
+    texts = [re.sub(r"pid=\d+", "pid=N", state["text/plain"]).strip() for state in states]
+    begun = ["0 of 3", "1 of 3", "2 of 3", "and"]
+    assert [text for text in texts if text] == [f"(count pid=N) {text}" for text in begun]
+    assert not texts[-1]  # the whole line stands elsewhere
+    lines = re.sub(r"pid=\d+", "pid=N", said(published))
+    assert lines == "(count pid=N) all of them\n(count pid=N) and more\n"
+
+
+def test_whole_lines_are_no_displays(kernel: Kernel) -> None:
+    kernel.ok(BEGIN)
+    kernel.ok("""
+@nbray.remote
+def talk(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        print("a", "line")
+""")
+    published = kernel.ok("ref = talk.remote(1.5)\nnbray.wait([ref], timeout=30)")
+    assert not [
+        data
+        for states in displays(published).values()
+        for data in states
+        if "nbray-begun" in data["text/html"]
+    ]
