@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from nbray.bars.model import CRASHED, DONE, ENDED, FAILED, INTERRUPTED, PAUSED, RUNNING, Bar, Pace
 from nbray.bars.screen import Board, Shown, board
-from nbray.events import PROCESS, TASK_FINISHED, Feed
+from nbray.events import PROCESS, TASK_FINISHED, Feed, RawEvent
 
 #: Seconds between two pictures.
 FRAME = 0.1
@@ -172,15 +172,18 @@ class Desk:
                 task = raw[2] + raw[3].to_bytes(8, "big")
                 if task in tasks:
                     for bar in [bar for bar, each in self._open.items() if each.report.task == task]:
-                        self._end(bar, _ENDS.get(raw[4], FAILED), now)
+                        self._end(bar, _how(raw), now)
             elif raw[0] == PROCESS and raw[3] == "down" and raw[7] != "given back":
                 for bar in processes.get(raw[2], ()):
                     if bar in self._open:
                         self._end(bar, CRASHED, now)
 
 
-#: How a bar that was not closed ends with its task.
-_ENDS = {"done": ENDED, "cancelled": INTERRUPTED}
+def _how(finished: RawEvent) -> str:
+    """How a bar that was not closed ends with its task. A failure that no process has told is one of the process."""
+    if finished[4] == "failed" and not finished[7]:
+        return CRASHED
+    return {"done": ENDED, "cancelled": INTERRUPTED}.get(finished[4], FAILED)
 
 
 def _bar(report: Report) -> Bar:

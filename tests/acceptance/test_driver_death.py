@@ -17,10 +17,11 @@ LIMIT = 5.0
 
 DRIVER = textwrap.dedent(
     """
-    import os, sys, time
+    import os, signal, sys, time
     import numpy
     import nbray as ray
 
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
     ray.init(num_cpus=2, object_store_memory=10 << 20)
 
     @ray.remote

@@ -96,6 +96,16 @@ def test_the_crash_of_its_process_ends_a_bar() -> None:
     assert it.screen.shown[0].last.state == CRASHED
 
 
+def test_a_task_that_failed_with_its_process_has_crashed_also_if_that_is_told_first() -> None:
+    it = Desks()
+    it.hear(report(3))
+    it.feed.append((TASK_FINISHED, 0.0, OWNER, 7, "failed", 0.0, 0.0, b"", ""))
+    it.feed.append((PROCESS, 0.0, EXECUTOR, "down", "lane", 1, b"node", "signal"))
+    it.pass_time()
+    assert it.screen.shown[0].last is not None
+    assert it.screen.shown[0].last.state == CRASHED
+
+
 def test_a_report_that_comes_late_brings_no_bar_back() -> None:
     it = Desks()
     it.hear(report(10, DONE))
