@@ -111,8 +111,14 @@ async def _start(
 
 async def _close_worker(worker: Any, silence: Any) -> None:
     silence.deepen()
-    await worker.close(timeout=0.5, executor_wait=False, nanny=False)
+    try:
+        await worker.close(timeout=0.5, executor_wait=False, nanny=False)
+    finally:
+        worker.stop()  # if that was given up, its directory would stay locked
 
 
 async def _close_scheduler(scheduler: Any) -> None:
-    await scheduler.close(reason="nbray-shutdown")
+    try:
+        await scheduler.close(reason="nbray-shutdown")
+    finally:
+        scheduler.stop()

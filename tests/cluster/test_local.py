@@ -17,6 +17,8 @@ import pytest
 from cluster.drivers import CPU, TESTS, Driver
 from gates import within
 
+from nbray.cluster.pool import Pool
+
 
 @pytest.fixture
 def driver() -> Iterator[Driver]:
@@ -115,6 +117,18 @@ def test_a_pool_closes_fast_and_again() -> None:
         return took
 
     within(2.0, seconds)
+
+
+def test_a_worker_that_takes_too_long_to_close_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed.batched import BatchedSend
+
+    async def forever(*_: object) -> None:
+        await asyncio.sleep(1000)
+
+    monkeypatch.setattr(BatchedSend, "close", forever)
+    monkeypatch.setattr(Pool.on_close, "__defaults__", (0.1,))
+    with Driver() as driver:
+        driver.local().lease()
 
 
 def test_pools_come_and_go() -> None:
