@@ -6,6 +6,7 @@ import contextlib
 
 import psutil
 import pytest
+from acceptance.any_work import Counter, Register, add, echo_size, refuse, total
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
@@ -16,39 +17,6 @@ from nbray.exceptions import ActorDiedError
 
 #: Seconds in which any ref must be answered.
 BOUND = 30
-
-
-@ray.remote(max_retries=-1)
-def add(a, b):
-    return a + b
-
-
-@ray.remote(max_retries=-1)
-def total(boxes):
-    return sum(map(len, ray.get(boxes)))
-
-
-@ray.remote(max_retries=-1)
-def refuse(number):
-    raise KeyError(number)
-
-
-@ray.remote(max_restarts=-1, max_task_retries=-1)
-class Register:
-    """Keeps nothing that a restart would lose."""
-
-    def echo(self, value):
-        return value
-
-
-@ray.remote
-class Counter:
-    def __init__(self):
-        self.count = 0
-
-    def next(self):
-        self.count += 1
-        return self.count
 
 
 class Failed:
@@ -159,11 +127,6 @@ class AnyOrder(RuleBasedStateMachine):
 
     def teardown(self):
         assert ray.get(add.remote(1, 2), timeout=BOUND) == 3
-
-
-@ray.remote(max_retries=-1)
-def echo_size(size):
-    return str(size).encode()
 
 
 def check(ref, expected):
