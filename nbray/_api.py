@@ -241,6 +241,9 @@ def cancel(
     """
     if isinstance(ray_waitable, ObjectRefGenerator):
         ray_waitable = ray_waitable.completed()
+    if isinstance(ray_waitable, (list, tuple, set)):
+        kind = type(ray_waitable).__name__
+        raise TypeError(f"cancel() takes one ObjectRef, not a {kind}: for ref in refs: nbray.cancel(ref)")
     if not isinstance(ray_waitable, ObjectRef):
         raise TypeError(f"cancel() takes an ObjectRef, not {_brief(ray_waitable)}; kill() ends actors")
     _runtime.current_for((ray_waitable,)).cancel(ray_waitable, bool(force), bool(recursive))

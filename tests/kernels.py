@@ -67,6 +67,10 @@ class Kernel:
         assert self.manager.provisioner is not None
         os.kill(self.manager.provisioner.pid, signal.SIGINT)
 
+    def ask_to_stop(self) -> None:
+        """As that button where the kernel's specification has ``"interrupt_mode": "message"``."""
+        self.client.control_channel.send(self.client.session.msg("interrupt_request", {}))
+
     def complete(self, code: str) -> list[str]:
         request = self.client.complete(code, len(code))
         matches: list[str] = self._reply(request)["matches"]

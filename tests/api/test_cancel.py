@@ -84,10 +84,15 @@ def busy(tmp_path):
 # --- what can be cancelled -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wrong", [3, None, "ref", []])
+@pytest.mark.parametrize("wrong", [3, None, "ref", [], (1,)])
 def test_only_refs_can_be_cancelled(wrong):
     with pytest.raises(TypeError, match="ObjectRef"):
         nbray.cancel(wrong)
+
+
+def test_who_cancels_a_list_is_told_to_cancel_each():
+    with pytest.raises(TypeError, match="one ObjectRef, not a list: for ref in refs"):
+        nbray.cancel([nbray.put(1)])
 
 
 def test_a_put_cannot_be_cancelled_and_stays():

@@ -374,7 +374,9 @@ def test_a_template_is_asked_whether_it_is_there_and_nobody_else_hears_of_it(
     dirs: NodeDirs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def test() -> None:
-        monkeypatch.setattr(template_link, "_LOOK", 1e6)  # it may take long to start, and is not to be asked then
+        monkeypatch.setattr(
+            template_link, "_LOOK", 1e6
+        )  # it may take long to start, and is not to be asked then
         async with template(dirs) as client:
             await started(client)
             monkeypatch.setattr(template_link, "_LOOK", 0.001)

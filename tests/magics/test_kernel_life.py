@@ -95,6 +95,22 @@ def test_an_interrupted_wait_gives_the_prompt_back_and_the_pool_goes_on(living, 
     assert living.value("nbray.get(mine)") == repr(name)
 
 
+@pytest.mark.parametrize("wait", ["get", "method", "await"])
+def test_an_interrupt_that_comes_as_a_message_stops_the_cell_and_nothing_else(living, wait):
+    """ipykernel hands it on to its whole process group, which is no business of the pool's processes."""
+    name = f"message-{wait}.gate"
+    begun = threading.Event()
+    interrupter = after(begun, living.ask_to_stop)
+    reply, _ = living.run(
+        f"gate = {name!r}; mine = hold.remote(gate)\n{WAITS[wait]}",
+        lambda message: "holds" in message["content"].get("text", "") and begun.set(),
+    )
+    interrupter.join(PATIENCE)
+    assert reply["ename"] in ("KeyboardInterrupt", "CancelledError")
+    living.ok(f"open({name!r}, 'w').close()")
+    assert living.value("nbray.get(mine)") == repr(name)
+
+
 def test_the_first_interrupt_says_how_to_cancel(living):
     living.ok("nbray.shutdown(); nbray.init(num_cpus=2)")
     begun = threading.Event()
