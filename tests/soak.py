@@ -24,22 +24,25 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import psutil
+from dask.utils import key_split
 
 import nbray as ray
-from nbray import _runtime
+from nbray import _runtime, events
+from nbray.core import directory
 from nbray.exceptions import ActorDiedError, ObjectLostError, TaskCancelledError
 from nbray.executor.estates import HEIRS
+from nbray.owner import console
 
 #: Seconds that anything may take; executors are stopped for one second at most, and killed every other second.
 BOUND = 60.0
 #: Refs under way at a time.
 UNDER_WAY = 120
 #: Seconds of the program before "where things were" is noted.
-WARM_UP = 20.0
+WARM_UP = 60.0
 #: Seconds after which idle executors that are too many have left, and all else has settled.
 LINGER = 12.0
-#: What the driver's memory may have grown by, MiB: allocators keep some, and the feed its last events.
-GROWTH = 40.0
+#: What the driver's memory may have grown by, MiB: allocators keep some.
+GROWTH = 8.0
 
 
 # --- what runs ---------------------------------------------------------------------------------------------------------
@@ -461,6 +464,7 @@ def calm(limit: float = HEIRS + 30.0) -> State:
     deadline = time.monotonic() + limit
     best, since = None, 0.0
     while time.monotonic() < deadline:
+        forget_dasks_keys()
         gc.collect()
         ray.get(ray.put(None))  # collects what was dropped
         now = state()
@@ -500,14 +504,26 @@ def told(every: float) -> Iterator[bool]:
             due = now + every
 
 
+def keep_small_books() -> None:
+    """What is remembered of the last so many of something, of few only."""
+    directory.MEMORY = events._MOST_ENDED = console._PROCESSES = 20
+    ray.feed().capacity = 1_000
+
+
+def forget_dasks_keys() -> None:
+    """Dask remembers how it has split the names of up to 100,000 tasks, which here are leases."""
+    key_split.cache_clear()
+
+
 def run(minutes: float, seed: int, cpus: int, seconds_between: float) -> int:
     ray.init(num_cpus=cpus)
-    ray.feed().capacity = 2_000
+    keep_small_books()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     soak = Soak(seed)
     begun = time.monotonic()
-    while time.monotonic() < begun + min(WARM_UP, minutes * 20):
-        soak.step()
+    with Trouble(seed + 1, seconds_between):
+        while time.monotonic() < begun + min(WARM_UP, minutes * 20):
+            soak.step()
     soak.end()
     before = calm()
     print(f"after the warm-up: {before}", flush=True)
