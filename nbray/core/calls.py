@@ -68,7 +68,6 @@ class Call:
         cancelled: not wanted any more. It ends when it is known to run no more.
         place: where it is: the queue of ready calls, a lane, an actor; None if it is nowhere (yet, or any more).
         priority: calls of a higher one go first.
-        cancel_how: (force, recursive), once it is cancelled.
         parent: the id of the task that submitted it, b"" for the driver.
         origin: the notebook cell from which it stems, "" for none.
         stream: where its items go, if it is a generator's.
@@ -78,7 +77,7 @@ class Call:
     __slots__ = (
         "sequence", "function", "payload", "slots", "entries", "keep", "refs", "retries", "retry_exceptions",
         "missing", "ended", "cancelled", "place", "estimate", "attempt", "pool", "extra", "priority", "parent",
-        "cancel_how", "memory_kills", "stream", "origin",
+        "memory_kills", "stream", "origin",
     )  # fmt: skip
 
     def __init__(
@@ -115,7 +114,6 @@ class Call:
         self.priority = 0
         self.parent = b""
         self.origin = ""
-        self.cancel_how = (False, True)
         self.stream: Stream | Rerun | None = None
 
     def charge(self) -> bool:

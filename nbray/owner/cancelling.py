@@ -37,6 +37,9 @@ class Cancelling:
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
+        self._how: dict[
+            Call, tuple[bool, bool]
+        ] = {}  # (force, recursive) of those that are not cancelled as usual
         self._told: dict[Call, tuple[float, bool]] = {}  # when its executor was told, and whether with force
 
     def cancel(self, entry: Entry, force: bool, recursive: bool) -> None:
@@ -98,7 +101,7 @@ class Cancelling:
                 self.tell(call.place, call, force, recursive)
             return
         if force or not recursive:
-            call.cancel_how = (force, recursive)
+            self._how[call] = force, recursive
         if type(call.pool) is Pool:
             self.owner.tasks.lanes.cancel(call)
         else:
@@ -108,15 +111,14 @@ class Cancelling:
 
     def ended(self, call: Call) -> None:
         """It cannot run any more."""
-        self._told.pop(call, None)
+        self.answered(call)
         never = not call.attempt and (call.missing > 0 or type(call.place) is Ready)
         error = _error(call.function.name, _NEVER if never else "")
         self.owner.calls.fail(call, error, "cancelled")
 
     def interrupt(self, place: Any, call: Call) -> None:
         """It was sent to that lane or actor."""
-        force, recursive = call.cancel_how
-        self.tell(place, call, force, recursive)
+        self.tell(place, call, *self._how.get(call, (False, True)))
 
     def tell(self, place: Any, call: Call, force: bool, recursive: bool) -> None:
         self._told[call] = (time.monotonic(), force)
@@ -124,6 +126,7 @@ class Cancelling:
 
     def answered(self, call: Call) -> None:
         """An answer of any kind has come."""
+        self._how.pop(call, None)
         self._told.pop(call, None)
 
     def error(self, call: Call) -> Any:
@@ -132,11 +135,12 @@ class Cancelling:
 
     def tick(self, now: float) -> None:
         """Who waits for what does not react gets an error; a process that force has not ended is killed from outside."""
+        self._how = {call: how for call, how in self._how.items() if not call.ended}
         for call, (since, force) in list(self._told.items()):
             if call.ended or call.place is None:
-                del self._told[call]
+                self.answered(call)
             elif now - since >= REACTION:
-                del self._told[call]
+                self.answered(call)
                 place = call.place
                 self.owner.calls.fail(
                     call, _error(call.function.name, ", and has not stopped yet"), "cancelled"
