@@ -162,7 +162,7 @@ def detail(bar: Bar) -> list[str]:
 _RED = "var(--jp-error-color1, #c62828)"
 _BLUE = {RUNNING: "var(--jp-brand-color1, #1976d2)", DONE: "var(--jp-success-color1, #388e3c)"}
 
-_BEGUN = "margin:0;font-size:var(--jp-code-font-size, 13px);white-space:pre-wrap;overflow-wrap:anywhere"
+_BEGUN = "margin:0;padding-left:8px;font-size:var(--jp-code-font-size, 13px);white-space:pre-wrap;overflow-wrap:anywhere"
 
 
 def as_html(bar: Bar) -> str:
