@@ -1,7 +1,8 @@
 """What the owner in an executor has to know of the call that its thread runs: on whose behalf it submits, and waits.
 
 A task that waits lends its lease; what it does and awaits is told to whoever asks why something is not there. If only a thread of
-it waits, the task may be at work all the same: then it lends while its process does next to nothing.
+it waits, the task may be at work all the same: then it lends while its process does next to nothing. So it does for what it has
+asked to be told of, by ``await ref`` or ``ref.future()``: nobody sees whether it waits for that.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from nbray.core import messages as m
 from nbray.core.explaining import Activity, Ref, Running
 from nbray.core.ids import Address
 from nbray.core.ownership import Entry
-from nbray.executor.running import Current, current
+from nbray.executor.running import Current, current, enter
 
 if TYPE_CHECKING:
     from nbray.executor.main import Executor
@@ -51,6 +52,8 @@ class Behalf:
         owner.activity = self._activity
         owner.copies.caller = self._caller
         owner.waiting.on_block, owner.waiting.on_unblock = self._blocked, self._unblocked
+        owner.waiting.on_await = self._expects
+        self._expected: tuple[Current, dict[Entry, None]] | None = None
         self._inquiry = owner.inquiry  # imported before the fork
 
     # -- who submits -----------------------------------------------------------------------------------------------
@@ -83,10 +86,14 @@ class Behalf:
             return None
         if threading.get_ident() != self._main and not self._at_rest():
             return _LOOK
+        self._lend(call, awaited, deadline)
+        return None
+
+    def _lend(self, call: Current, awaited: Sequence[Entry], deadline: float | None) -> None:
         executor = self._executor
         with executor.owner.lock:
             if not self._lends(call):  # it ended meanwhile, without this thread
-                return None
+                return
             self._thread.waits = call
             call.waiting += 1
             if not executor.waits:
@@ -96,7 +103,6 @@ class Behalf:
                 executor.owner.send_up(
                     ("lend", executor.lease, call.name, names, certain and deadline is None)
                 )
-        return None
 
     def _at_rest(self) -> bool:
         """Whether this process has done next to nothing since this thread looked last, in this wait."""
@@ -108,11 +114,13 @@ class Behalf:
         call = current()
         if call is None:
             return
+        self._thread.looked = None
+        self._go_on(call)
+
+    def _go_on(self, call: Current) -> None:
         call.awaits = None
-        thread = self._thread
-        thread.looked = None
-        if thread.waits is call:
-            thread.waits = None
+        if self._thread.waits is call:
+            self._thread.waits = None
             with self._executor.owner.lock:
                 call.waiting -= 1
                 if call.waiting == 0 and self._executor.cancelling.runs(call):
@@ -130,6 +138,57 @@ class Behalf:
             executor.waits = False
             executor.owner.send_up(("unlend", executor.lease))
             call.connection.send((m.RETURNED, (), False))
+
+    # -- who has asked to be told ------------------------------------------------------------------------------------
+
+    def _expects(self, entry: Entry) -> None:
+        """The calling thread wants to be told once the entry is ready, and may do nothing else until then."""
+        call = current()
+        if call is None or not self._lends(call):
+            return
+        with self._executor.owner.lock:
+            if entry.ready:
+                return
+            watched = self._expected is not None and self._expected[0] is call
+            if not watched:
+                self._expected = call, {}
+            assert self._expected is not None
+            expected = self._expected[1]
+            expected[entry] = None
+            entry.when_ready(lambda _: expected.pop(entry, None))
+        if not watched:
+            threading.Thread(
+                target=self._watch, args=(call, expected), name="nbray-expecting", daemon=True
+            ).start()
+
+    def _watch(self, call: Current, expected: dict[Entry, None]) -> None:
+        """Lend while the process is at rest, until the call expects nothing any more or has ended."""
+        enter(call)
+        owner = self._executor.owner
+
+        def over() -> bool:
+            return not expected or not self._lends(call)
+
+        try:
+            while True:
+                if self._thread.waits is None:
+                    time.sleep(_LOOK)  # whoever awaits one after the other has one thread for all
+                else:
+                    owner.lead.run_until(over, time.monotonic() + _LOOK)
+                with owner.lock:
+                    if over() or owner.closed:
+                        if self._expected is not None and self._expected[0] is call:
+                            self._expected = None
+                        expected.clear()
+                        return
+                    awaited = tuple(expected)
+                if not self._at_rest():
+                    self._go_on(call)
+                elif self._thread.waits is None:
+                    call.awaits = awaited
+                    self._lend(call, awaited, None)
+        finally:
+            self._unblocked()
 
     # -- for who asks ----------------------------------------------------------------------------------------------
 

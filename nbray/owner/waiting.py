@@ -42,6 +42,7 @@ class Waiting:
         on_block: called when the user code of a task or actor waits for longer than a moment: for which entries, until when.
             Answers after how many seconds it wants to be called again, if the wait goes on; None: no more.
         on_unblock: called when it goes on.
+        on_await: called when somebody wants to be told of an entry that is not ready: which.
         on_long: in a driver, called when a ``get`` or ``wait`` has taken ``LONG`` seconds; answers who looks after it from
             there on.
         after_wait: called after each ``wait`` with its refs and how many are ready, until it answers False.
@@ -52,6 +53,7 @@ class Waiting:
         self.owner = owner
         self.on_block: Callable[[Sequence[Entry], float | None], float | None] | None = None
         self.on_unblock: Callable[[], None] | None = None
+        self.on_await: Callable[[Entry], None] | None = None
         self.on_long: Callable[[Sequence[Entry], int], Watch] | None = None
         self.after_wait: Callable[[Sequence[Entry], int], bool] | None = None
         self.loop: tuple[float, int] | None = None
@@ -249,6 +251,8 @@ class Waiting:
         else:
             self.owner.borrowing.fetch((entry,))
             self._lead.ensure_background()
+            if self.on_await is not None:
+                self.on_await(entry)
 
 
 def _first_ready(refs: list[Entry], most: int) -> list[Entry]:

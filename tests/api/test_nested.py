@@ -1,5 +1,6 @@
 """Tasks that submit tasks: they lend their CPU while they wait."""
 
+import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -81,6 +82,65 @@ def test_a_thread_that_outlives_its_task_leaves_the_lease_alone(tmp_path):
     def leaves_behind(refs):
         threading.Thread(target=nbray.get, args=(refs,), daemon=True).start()
         return nbray.get(echo.remote(1))
+
+    ref = nbray.remote(num_cpus=0)(lambda: gate.wait()).remote()
+    assert nbray.get(leaves_behind.remote([ref]), timeout=30) == 1
+    gate.until_came()
+    assert nbray.get([echo.remote(i) for i in range(20)], timeout=30) == list(range(20))
+    gate.open()
+    nbray.get(ref, timeout=30)
+    until(lambda: nbray.available_resources()["CPU"] == 1)
+
+
+AWAITING = {
+    "await": lambda: asyncio.run(_sum([echo.remote(1)])),
+    "gather": lambda: asyncio.run(_sum([echo.remote(i) for i in range(4)])),
+    "future": lambda: echo.remote(1).future().result(),
+    "async for": lambda: asyncio.run(_sum_of_items()),
+}
+
+
+async def _sum(refs):
+    return sum(await asyncio.gather(*refs))
+
+
+async def _sum_of_items():
+    @nbray.remote
+    def items():
+        yield from (1, 2)
+
+    return sum([await ref async for ref in items.remote()])
+
+
+@pytest.mark.parametrize("how", AWAITING)
+def test_a_task_that_awaits_its_own_lends_its_cpu(how):
+    @nbray.remote
+    def waits():
+        return AWAITING[how]()
+
+    assert nbray.get([waits.remote(), waits.remote()], timeout=30)
+
+
+def test_a_task_that_is_at_work_keeps_its_cpu_while_it_has_a_future():
+    @nbray.remote
+    def works():
+        value = echo.remote(1).future()
+        end = time.thread_time() + 0.3
+        while time.thread_time() < end:
+            pass
+        early = value.done()
+        return early, value.result()
+
+    assert nbray.get(works.remote(), timeout=30) == (False, 1)
+
+
+def test_a_future_that_outlives_its_task_leaves_the_lease_alone(tmp_path):
+    gate = Gate(tmp_path)
+
+    @nbray.remote
+    def leaves_behind(refs):
+        refs[0].future()
+        return echo.remote(1).future().result()
 
     ref = nbray.remote(num_cpus=0)(lambda: gate.wait()).remote()
     assert nbray.get(leaves_behind.remote([ref]), timeout=30) == 1
