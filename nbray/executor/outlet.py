@@ -3,6 +3,9 @@
 All are files of the node's session directory. So a write never blocks, costs a microsecond whoever does it (Python, C, a
 subprocess), and survives the process: the node agent finds with ``rest_of`` what was not passed on. The positions are in a
 mapped file, which survives as well. What has been passed on gives its disk space back.
+
+User code may close the descriptors, or put something else in their place; after a task they are the files again (``restore``).
+So that a look at a size tells a file from /dev/null, none is empty.
 """
 
 from __future__ import annotations
@@ -49,20 +52,21 @@ class Outlet:
     def __init__(self, path: str) -> None:
         self._path = path
         self._files = [os.open(path + suffix, os.O_RDONLY) for suffix in STREAMS[:2]]
-        self._holes = [os.open(path + suffix, os.O_WRONLY) for suffix in STREAMS[:2]]
+        self._holes = [os.open(path + suffix, os.O_WRONLY | os.O_APPEND) for suffix in STREAMS[:2]]
         self._writing = [1, 2]
         sent = os.open(path + _SENT, os.O_RDWR | os.O_CREAT, 0o600)
         os.ftruncate(sent, _POSITIONS.size)
         self._sent = mmap.mmap(sent, _POSITIONS.size)
         os.close(sent)
-        self.positions = [0, 0]
+        self.positions = [0 if os.fstat(file).st_size else os.write(file, b"\n") for file in self._holes]
         self._dug = [0, 0]
-        self._known = [0, 0]
+        self._known = list(self.positions)
         self._answered = 0
         self._adding = threading.Lock()
         self._order = threading.RLock()  # a finalizer may print in the middle of a print
         #: Who wrote up to where: (0, 1 or 2, end, by), in the order of writing.
         self._spans: deque[tuple[int, int, Any]] = deque()
+        self.settle()
 
     def _add_stream(self) -> None:
         """The third file: most processes never have one."""
@@ -79,13 +83,44 @@ class Outlet:
         return [os.lseek(file, 0, os.SEEK_END) for file in self._files]
 
     def has_news(self) -> bool:
-        """Whether something was not yet passed on. Asked at each call's answer, so it makes no list."""
+        """Whether something was not yet passed on."""
         files, positions = self._files, self.positions
         return (
             _lseek(files[0], 0, _END) != positions[0]
             or _lseek(files[1], 0, _END) != positions[1]
             or (len(files) == 3 and _lseek(files[2], 0, _END) != positions[2])
         )
+
+    def at_rest(self) -> bool:
+        """Whether all was passed on, and the descriptors are our files. Asked at each task's answer, so it makes no list."""
+        positions, writing, files = self.positions, self._writing, self._files
+        try:
+            return (
+                _lseek(writing[0], 0, _END) == positions[0]
+                and _lseek(writing[1], 0, _END) == positions[1]
+                and (len(files) == 2 or _lseek(files[2], 0, _END) == positions[2])
+            )
+        except OSError:  # closed, or a pipe
+            return False
+
+    def restore(self) -> None:
+        """The descriptors that a task closed or redirected are the files again.
+
+        If it closed one, some file that was opened next, here or by user code, may have got its number. It keeps it: who uses
+        it would write, or read, elsewhere. Files that are opened are not inherited, what ``dup2`` puts in a place is.
+        """
+        for index, number in enumerate(self._writing[:2]):
+            file = self._holes[index]
+            try:
+                if os.path.sameopenfile(number, file):
+                    continue
+                taken = not os.get_inheritable(number)
+            except OSError:
+                taken = False
+            if taken:
+                self._writing[index] = file
+            else:
+                os.dup2(file, number)
 
     def behind(self) -> int:
         """Bytes that were not yet passed on."""

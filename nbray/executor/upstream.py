@@ -208,7 +208,16 @@ class Upstream:
             self.out.end(call)
         if self.err.begun:
             self.err.end(call)
-        if self.outlet.has_news():
+        outlet = self.outlet
+        if call is None or self._executor.actor_id:  # whatever an actor redirects is so in its next call, too
+            news = outlet.has_news()
+        else:
+            if sys.stdout is not self.out or sys.stderr is not self.err:
+                sys.stdout, sys.stderr = self.out, self.err
+            news = not outlet.at_rest()
+            if news:
+                outlet.restore()
+        if news:
             self.pump(last=True)
             self._wait_for_room(0)
         if self._beginnings.told:
@@ -216,7 +225,7 @@ class Upstream:
         if self._reports:
             self.send_reports()
         if call is not None:
-            self.outlet.answered()
+            outlet.answered()
 
     def report(self, fields: tuple[Any, ...], now: bool) -> None:
         """A bar of user code: its last state counts, a few times a second (or ``now``), and before the call's answer."""

@@ -121,19 +121,6 @@ def test_a_task_that_awaits_its_own_lends_its_cpu(how):
     assert nbray.get([waits.remote(), waits.remote()], timeout=30)
 
 
-def test_a_task_that_is_at_work_keeps_its_cpu_while_it_has_a_future():
-    @nbray.remote
-    def works():
-        value = echo.remote(1).future()
-        end = time.thread_time() + 0.3
-        while time.thread_time() < end:
-            pass
-        early = value.done()
-        return early, value.result()
-
-    assert nbray.get(works.remote(), timeout=30) == (False, 1)
-
-
 def test_a_future_that_outlives_its_task_leaves_the_lease_alone(tmp_path):
     gate = Gate(tmp_path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import io
 import os
 import sys
 
@@ -71,3 +72,48 @@ def test_a_task_that_asks_for_a_password_has_one_error_that_says_what_to_do(pool
         nbray.get(ask.remote())
     assert "During handling" not in str(error.value)
     assert "termios" not in str(error.value)
+
+
+def _redirected() -> None:
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+
+
+def _replaced() -> None:
+    sys.stdout, sys.stderr = io.StringIO(), None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("spoil", [lambda: os.close(1), lambda: os.close(2), _redirected, _replaced])
+def test_what_a_task_does_to_stdout_and_stderr_ends_with_it(pool, spoil):
+    @nbray.remote(num_cpus=2)
+    def spoils():
+        spoil()
+        return os.getpid()
+
+    @nbray.remote(num_cpus=2)
+    def talks():
+        print("out", flush=True)
+        os.write(1, b"out of C\n")
+        print("err", file=sys.stderr)
+        return os.getpid()
+
+    assert nbray.get(spoils.remote()) == nbray.get(talks.remote())
+    texts = [(each.stream, each.text) for each in printed() if each.name == "talks"][-3:]
+    assert ("".join(text for stream, text in texts if stream == 1), texts[-1]) == (
+        "out\nout of C\n",
+        (2, "err\n"),
+    )
+
+
+def test_what_an_actor_does_to_stdout_stays(pool):
+    @nbray.remote
+    class Silent:
+        def __init__(self):
+            sys.stdout = io.StringIO()
+
+        def say(self):
+            print("kept")
+            return sys.stdout.getvalue()
+
+    assert nbray.get(Silent.remote().say.remote()) == "kept\n"

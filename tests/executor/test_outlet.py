@@ -64,3 +64,37 @@ def test_threads_that_print_at_once_are_not_taken_for_each_other(
         outlet.passed(piece)
         pieces.append((piece.by, piece.text))
     assert pieces == [("a", "first\n"), ("b", "second\n")]
+
+
+def test_descriptors_that_user_code_closed_or_redirected_are_the_files_again(outlet: Outlet) -> None:
+    assert outlet.at_rest()
+    out, err = outlet._writing[:2]
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, out)
+    assert not outlet.at_rest()
+    outlet.restore()
+    assert outlet.at_rest()
+    os.close(err)
+    assert not outlet.at_rest()
+    outlet.restore()
+    assert outlet.at_rest()
+    os.close(nothing)
+    outlet.write(1, b"out\n", "a")
+    outlet.write(2, b"err\n", "a")
+    assert [outlet.next(last=True).text for _ in (1,)] == ["out\n"]  # type: ignore[union-attr]
+
+
+def test_a_file_that_got_the_number_of_a_closed_descriptor_keeps_it(outlet: Outlet, tmp_path: Path) -> None:
+    number = outlet._writing[0]
+    os.close(number)
+    with open(tmp_path / "of the user", "w") as file:
+        assert file.fileno() == number
+        outlet.restore()
+        outlet.write(1, b"line\n", "a")
+        file.write("theirs")
+        outlet._writing[0] = os.dup(outlet._writing[0])
+        file.flush()
+        assert outlet.next(last=True).text == "line\n"  # type: ignore[union-attr]
+    assert (tmp_path / "of the user").read_text() == "theirs"
+    os.dup2(outlet._writing[0], number)
+    os.close(outlet._writing[0])
