@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import ctypes
 import faulthandler
 import gc
 import random
@@ -32,6 +33,7 @@ from nbray.core import directory
 from nbray.exceptions import ActorDiedError, ObjectLostError, TaskCancelledError
 from nbray.executor.estates import HEIRS
 from nbray.owner import console
+from nbray.scheduling import agent
 
 #: Seconds that anything may take; executors are stopped for one second at most, and killed every other second.
 BOUND = 60.0
@@ -41,7 +43,7 @@ UNDER_WAY = 120
 WARM_UP = 60.0
 #: Seconds after which idle executors that are too many have left, and all else has settled.
 LINGER = 12.0
-#: What the driver's memory may have grown by, MiB: allocators keep some.
+#: What the driver's memory may have grown by, MiB: Python's allocator keeps pages of which a part is in use.
 GROWTH = 8.0
 
 
@@ -464,8 +466,7 @@ def calm(limit: float = HEIRS + 30.0) -> State:
     deadline = time.monotonic() + limit
     best, since = None, 0.0
     while time.monotonic() < deadline:
-        forget_dasks_keys()
-        gc.collect()
+        give_back()
         ray.get(ray.put(None))  # collects what was dropped
         now = state()
         if best is None or best[1:] != now[1:]:
@@ -507,12 +508,17 @@ def told(every: float) -> Iterator[bool]:
 def keep_small_books() -> None:
     """What is remembered of the last so many of something, of few only."""
     directory.MEMORY = events._MOST_ENDED = console._PROCESSES = 20
+    agent._OWNERS = 200
     ray.feed().capacity = 1_000
 
 
-def forget_dasks_keys() -> None:
-    """Dask remembers how it has split the names of up to 100,000 tasks, which here are leases."""
+def give_back() -> None:
+    """What is kept for later goes: by Dask, how it has split the names of up to 100,000 tasks, which here are leases, and by
+    the system's allocator, memory that nobody uses."""
     key_split.cache_clear()
+    gc.collect()
+    with contextlib.suppress(AttributeError):  # glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def run(minutes: float, seed: int, cpus: int, seconds_between: float) -> int:

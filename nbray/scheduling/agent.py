@@ -19,6 +19,9 @@ from nbray.scheduling import streams
 
 logger = logging.getLogger("nbray.agent")
 
+#: Leases whose owners are remembered: those that are over, too, because the last of them still have idle executors.
+_OWNERS = 10_000
+
 
 class NodeLike(Protocol):
     """What the agent needs of ``executor.supervisor.Node``."""
@@ -100,7 +103,7 @@ class NodeAgent(WorkerPlugin):
             return
         ended = self._held[lease] = asyncio.Event()
         self._owners[lease] = place.owner
-        if len(self._owners) > 10_000:  # of leases that are over; the last few still have idle executors
+        if len(self._owners) > _OWNERS:
             del self._owners[next(iter(self._owners))]
         try:
             if place.actor is None:
