@@ -207,7 +207,7 @@ class Connection:
 
     def drain(self) -> None:
         """Serve at once what has come, as far as it is here: a peer that is known to be dead may have said much before."""
-        while not self.closed and self._read():
+        while not self.closed and not self._connecting and self._read():
             pass
 
     def _read(self) -> bool:

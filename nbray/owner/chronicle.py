@@ -72,6 +72,8 @@ class Chronicle:
         owner = self.owner
         author = None
         for peer in [*owner.tasks.peers(), *owner.actors.peers()]:
+            if peer.peer is None:
+                peer.drain()  # who it is lies unread as well
             if peer.pid == pid and peer.peer is not None and peer.peer.node == node:
                 peer.drain()
                 author = self._author(peer)
