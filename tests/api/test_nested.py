@@ -89,7 +89,7 @@ def test_a_thread_that_outlives_its_task_leaves_the_lease_alone(tmp_path):
     assert nbray.get([echo.remote(i) for i in range(20)], timeout=30) == list(range(20))
     gate.open()
     nbray.get(ref, timeout=30)
-    until(lambda: nbray.available_resources()["CPU"] == 1)
+    until(lambda: nbray.available_resources().get("CPU") == 1)  # what is used up is not named
 
 
 AWAITING = {
@@ -135,7 +135,7 @@ def test_a_future_that_outlives_its_task_leaves_the_lease_alone(tmp_path):
     assert nbray.get([echo.remote(i) for i in range(20)], timeout=30) == list(range(20))
     gate.open()
     nbray.get(ref, timeout=30)
-    until(lambda: nbray.available_resources()["CPU"] == 1)
+    until(lambda: nbray.available_resources().get("CPU") == 1)  # what is used up is not named
 
 
 def test_wait_lends_too():
