@@ -115,10 +115,18 @@ class Reuse:
 
     def spare(self, name: str) -> bool:
         """That object's file may be written over at once; False: it cannot, or another one is spared."""
-        if self.spared or all(used.name != name for used in self._mapped.values()):
-            return False
-        self.spared = name
+        with self._lock:
+            if self.spared or self._mapped_as(name) is None:
+                return False
+            self.spared = name
         return True
+
+    def _mapped_as(self, name: str) -> Used | None:
+        """The lock is held."""
+        for used in reversed(self._mapped.values()):  # mostly the last one
+            if used.name == name:
+                return used
+        return None
 
     # -- writing over ------------------------------------------------------------------------------------------------
 
@@ -172,7 +180,7 @@ class Reuse:
         """Write the object over the spared file, which is none any more; False: that one is to be given up like others."""
         with self._lock:
             spared, self.spared = self.spared, ""
-            used = next((used for used in self._mapped.values() if used.name == spared), None)
+            used = self._mapped_as(spared)
             if used is None or not size <= used.capacity <= 2 * size:
                 return False
             del self._mapped[used.inode]

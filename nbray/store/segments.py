@@ -30,6 +30,7 @@ import struct
 import time
 import weakref
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from resource import RLIMIT_NOFILE, getrlimit
 from typing import Any, NamedTuple, TypeAlias
@@ -38,6 +39,7 @@ from nbray.exceptions import ObjectLostError
 from nbray.store.directory import ACCOUNT, DISK, FREE
 
 Layout: TypeAlias = tuple[int, ...]
+Places: TypeAlias = tuple[tuple[int, int], ...]
 
 HEADER = struct.Struct("<8s16sQ")
 HEADER_SIZE = 64
@@ -46,6 +48,7 @@ ALIGNMENT = 64
 """Buffers begin where vector instructions and cache lines like it."""
 
 _PIECE = 1 << 30  # more than 2 GiB at once is an error on some systems
+_FEW = 8
 _VECTORS = 512  # IOV_MAX is 1,024
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
 _ZEROS = bytes(ALIGNMENT)
@@ -53,7 +56,8 @@ _ZEROS = bytes(ALIGNMENT)
 _LOOK = 0.0002
 _NOT_SEGMENTS = (".", "..", ACCOUNT, FREE, DISK)
 
-_mappings: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+#: What is mapped to be read. Each goes when the last array or buffer in it does.
+_mappings: set[weakref.ref[mmap.mmap]] = set()
 
 
 class Segment(NamedTuple):
@@ -79,19 +83,26 @@ def layout_of(pickle: bytes, buffers: Sequence[Any]) -> Layout:
 
 def size_of(layout: Layout) -> int:
     """Bytes a segment of this layout has."""
-    end = HEADER_SIZE
-    for start, length in places(layout):
-        end = start + length
-    return end
+    parts = places(layout)
+    return sum(parts[-1]) if parts else HEADER_SIZE
 
 
-def places(layout: Layout) -> Iterator[tuple[int, int]]:
+def places(layout: Layout) -> Places:
     """Offset and length of each part."""
+    return _places_of_few(layout) if len(layout) <= _FEW else _places(layout)
+
+
+def _places(layout: Layout) -> Places:
+    parts = []
     end = HEADER_SIZE
     for length in layout:
         start = -(-end // ALIGNMENT) * ALIGNMENT
-        yield start, length
+        parts.append((start, length))
         end = start + length
+    return tuple(parts)
+
+
+_places_of_few = lru_cache(64)(_places)  # a program's objects often have the same few layouts
 
 
 def new_name(object_id: bytes) -> str:
@@ -190,7 +201,7 @@ def open_segment(
     Raises:
         ObjectLostError: the file is gone, or is another object's by now.
     """
-    parts = list(places(layout))
+    parts = places(layout)
     if sum(parts[-1]) != size:
         raise ObjectLostError(f"object {object_id.hex()}: its size is not that of its layout")
     # The pickle is read and not looked at in the mapping: that would cost a page fault, as much as the mapping itself.
@@ -202,7 +213,7 @@ def open_segment(
             return head[HEADER_SIZE:], []
         if len(_mappings) < getrlimit(RLIMIT_NOFILE)[0] // 2:
             mapping = mmap.mmap(fd, size, access=mmap.ACCESS_COPY)
-            _mappings.add(mapping)
+            _mappings.add(weakref.ref(mapping, _mappings.discard))
             view = memoryview(mapping)
         else:
             view = memoryview(_read(fd, size))

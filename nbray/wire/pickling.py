@@ -3,10 +3,10 @@
     dumped = dump(value)
     value = load(dumped.pickle, [bytearray(b) for b in dumped.buffers])
 
-Three roads, the first that will do: one call into the C pickler for small plain values; the C pickler with our reducers;
-cloudpickle. The C pickler writes things of ``__main__`` as a name, which means nothing (or something else) in another
-process, and does so without a word: its output is searched for that name, and cloudpickle does the work again if it is
-there.
+Three roads, the first that will do: one call into the C pickler for small plain values and for arrays of numbers; the C
+pickler with our reducers; cloudpickle. The C pickler writes things of ``__main__`` as a name, which means nothing (or something
+else) in another process, and does so without a word: its output is searched for that name, and cloudpickle does the work again
+if it is there.
 
 What ``dump`` returns are views of the user's memory. They have to be copied or sent before user code goes on.
 """
@@ -123,6 +123,10 @@ def dump(value: Any) -> Dumped:
         return Dumped(_BYTES_PICKLE, [memoryview(value)], ())
     elif kind is bytearray and len(value) >= LARGE_BYTES:
         return Dumped(_BYTEARRAY_PICKLE, [memoryview(value)], ())
+    elif reducers.table.get(kind) is reducers.reduce_array and value.nbytes >= BUFFER_MIN:
+        parts = reducers.reduce_array(value)
+        if reducers.of_numbers(parts):
+            return _dump_array(parts)
     return _dump_any(value)
 
 
@@ -184,6 +188,25 @@ def _is_plain(value: Any, depth: int = 3) -> bool:
         elif kind not in _CONTAINERS or not _is_plain(item, depth - 1):
             return False
     return True
+
+
+class _Reduced:
+    """Pickles as the object whose reduction it is given."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: Any) -> None:
+        self._parts = parts
+
+    def __reduce__(self) -> Any:
+        return self._parts
+
+
+def _dump_array(parts: Any) -> Dumped:
+    """An array of numbers is its buffer and a few words: nothing in it needs cloudpickle, or is a ref."""
+    buffers: list[PickleBuffer] = []
+    data = _c_dumps(_Reduced(parts), PROTOCOL, buffer_callback=buffers.append)
+    return _new(Dumped, (data, [buffer.raw() for buffer in buffers], ()))
 
 
 def _dump_any(value: Any) -> Dumped:

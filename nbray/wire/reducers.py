@@ -68,6 +68,11 @@ def reduce_array(array: Any) -> Any:
     return rebuild_array, (PickleBuffer(memory), dtype.str if plain else dtype, array.shape, order)
 
 
+def of_numbers(parts: Any) -> bool:
+    """Whether those parts, from ``reduce_array``, are a buffer and strings and numbers that describe it, and no more."""
+    return parts[0] is rebuild_array and type(parts[1][1]) is str
+
+
 def rebuild_array(buffer: Any, dtype: Any, shape: tuple[int, ...], order: Any) -> Any:
     """The other half of ``reduce_array``: an array on the memory of ``buffer``."""
     import numpy

@@ -421,6 +421,25 @@ def test_the_fast_road_takes_the_payload_of_a_call_and_leaves_what_may_hide_some
     assert len(slow) == len(values)
 
 
+def test_an_array_of_numbers_takes_the_fast_road_unless_it_may_hide_something_or_the_user_knows_better(
+    monkeypatch,
+):
+    dump([np.arange(3)])  # NumPy's entry is there from the first array on
+    slow = []
+    monkeypatch.setattr(pickling, "_dump_any", slow.append)
+    for name in ("contiguous", "fortran", "strided"):
+        assert np.array_equal(load(*dump(ARRAYS[name])[:2]), ARRAYS[name])
+    assert slow == []
+    objects = np.array([object()] * BUFFER_MIN)
+    dump(objects)
+    dump(ARRAYS["records"])
+    dump(ARRAYS["contiguous"].view(np.matrix))
+    assert len(slow) == 3
+    monkeypatch.setitem(reducers.table, np.ndarray, lambda _: (str, ("reduced",)))
+    dump(ARRAYS["contiguous"])
+    assert len(slow) == 4
+
+
 def test_functions_and_classes_keep_the_file_they_were_written_in():
     def outer():
         def inner():
