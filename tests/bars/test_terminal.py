@@ -76,24 +76,35 @@ class Screen:
         return "\n".join("".join(line).rstrip() for line in self.lines).strip("\n")
 
 
-def run(program: str, interrupt_at: str = "", **environment: str) -> tuple[str, str]:
-    """Everything that was written, and what the screen shows at the end. Ctrl-C once ``interrupt_at`` was written."""
+def ctrl_c(terminal: int) -> None:
+    os.write(terminal, b"\x03")
+
+
+def run(
+    program: str, when: str = "", then: Callable[[int], object] = ctrl_c, ends: int = 0, **environment: str
+) -> tuple[str, str]:
+    """Everything that was written, and what the screen shows at the end.
+
+    Args:
+        when, then: once that was written, that is called with the terminal's descriptor.
+        ends: how the program is to end: its exit code, or minus a signal's number.
+    """
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ.update({"TERM": "xterm-256color", "COLUMNS": "120", **environment})
         os.execv(sys.executable, [sys.executable, "-c", BEGIN + program])
     try:
-        written = _read(terminal, interrupt_at)
+        written = _read(terminal, when, then)
     finally:
         os.close(terminal)
         _, status = os.waitpid(pid, 0)
-    assert interrupt_at or status == 0, written
+    assert os.waitstatus_to_exitcode(status) == ends, written
     screen = Screen()
     screen.feed(written)
     return written, screen.text
 
 
-def _read(terminal: int, interrupt_at: str, limit: float = 60.0) -> str:
+def _read(terminal: int, when: str, then: Callable[[int], object], limit: float = 60.0) -> str:
     written = b""
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
@@ -106,9 +117,9 @@ def _read(terminal: int, interrupt_at: str, limit: float = 60.0) -> str:
         if not data:
             break
         written += data
-        if interrupt_at and interrupt_at.encode() in written:
-            interrupt_at = ""
-            os.write(terminal, b"\x03")
+        if when and when.encode() in written:
+            when = ""
+            then(terminal)
     return written.decode()
 
 
@@ -141,7 +152,7 @@ ray.get([talk.remote(n) for n in range(8)])
 
 
 def test_ctrl_c_leaves_a_bar_that_says_interrupted() -> None:
-    _, screen = run("ray.get([load.remote(30), load.remote(30)])", interrupt_at="0/2")
+    _, screen = run("ray.get([load.remote(30), load.remote(30)])", when="0/2", ends=-signal.SIGINT)
     assert re.search(r"^load  0/2 · interrupted · [\d.]+ s$", screen, re.MULTILINE)
     assert "KeyboardInterrupt" in screen
     assert "nbray.cancel(ref)" in screen
@@ -150,11 +161,13 @@ def test_ctrl_c_leaves_a_bar_that_says_interrupted() -> None:
 def test_a_wait_in_which_nothing_happens_is_explained_once(tmp_path: Path) -> None:
     program = f"""
 waits.STUCK = 0.5
-runs = {str(tmp_path / "runs")!r}
+runs, told = {str(tmp_path / "runs")!r}, {str(tmp_path / "told")!r}
 @ray.remote
 def load():
     open(runs, "x").close()
-    time.sleep(2.5)
+    while not os.path.exists(told):
+        time.sleep(0.01)
+    time.sleep(1.5)  # it could be told again
 @ray.remote
 def train():
     return ray.get(load.remote())
@@ -163,7 +176,7 @@ while not os.path.exists(runs):
     time.sleep(0.01)
 ray.get(ref)
 """
-    _, screen = run(program)
+    _, screen = run(program, "running on pid", lambda _: (tmp_path / "told").touch())
     lines = screen.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("nbray: waiting, and nothing has come for")
