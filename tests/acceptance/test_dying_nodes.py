@@ -88,7 +88,7 @@ def test_a_lost_scheduler_is_a_typed_error_and_init_works_again():
             threads_per_worker=1,
             processes=False,
             protocol="tcp://",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             host="127.0.0.1",
         ) as cluster:
             ray.init(cluster)

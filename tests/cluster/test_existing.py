@@ -200,7 +200,11 @@ def test_dask_workers_that_were_there_become_nodes_and_stay() -> None:
     from distributed import LocalCluster
 
     with LocalCluster(
-        n_workers=2, threads_per_worker=2, processes=False, dashboard_address=None, silence_logs=False
+        n_workers=2,
+        threads_per_worker=2,
+        processes=False,
+        dashboard_address="127.0.0.1:0",
+        silence_logs=False,
     ) as dask:
         for _ in range(2):
             with Driver() as driver:

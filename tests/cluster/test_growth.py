@@ -62,7 +62,9 @@ def test_what_a_node_that_was_killed_could_hold_waits_for_another_and_says_so(cl
 
 def test_a_cluster_that_grows_gets_its_chance() -> None:
     with (
-        LocalCluster(n_workers=0, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(
+            n_workers=0, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+        ) as cluster,
         warnings.catch_warnings(record=True) as caught,
     ):
         warnings.simplefilter("always", RuntimeWarning)

@@ -123,7 +123,7 @@ def test_init_attaches_to_an_address_or_to_what_a_variable_holds(run, pool, shel
     pool.cpus = 0
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as cluster:
         shell.user_ns["cluster"] = cluster
         assert completions(shell, "%nbray init --address cl") == ["cluster"]
         run("%nbray init --address cluster")
