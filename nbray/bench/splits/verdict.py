@@ -13,6 +13,7 @@ SLOWER, SLOWER_BY_ONE = (
     1.3,
 )  # less than that is nothing to explain; with single runs there is no spread to judge by
 SMALL_ENOUGH = 0.05  # the share of its time that overhead may have
+SURELY = 2.0  # tasks that run so many times as long in sum are not slow by chance; a machine with other work adds half as much
 
 
 def sentences(sweep: Sweep) -> list[str]:
@@ -150,9 +151,14 @@ def _dependencies(account: Account, _: Account, workers: int) -> str:
 
 def _busy(account: Account, reference: Account, workers: int) -> str:
     longer = f"its tasks run for {seconds(account.busy)} in sum instead of {seconds(reference.busy)}"
-    if account.tasks > reference.tasks:
-        return f"{longer}: each task does something anew that larger ones do once"
-    return f"{longer}, though the work is the same: it fits worse into caches, or the machine did other things meanwhile"
+    if account.tasks <= reference.tasks:
+        return f"{longer}, though the work is the same: it fits worse into caches, or the machine did other things meanwhile"
+    anew = f"{longer}: each task does something anew that larger ones do once"
+    return (
+        anew
+        if account.busy > SURELY * reference.busy
+        else f"{anew}, or the machine did other things meanwhile"
+    )
 
 
 _REASONS = {"overhead": _overhead, "too_few": _too_few, "dependencies": _dependencies, "busy": _busy}

@@ -109,6 +109,18 @@ def test_tasks_that_all_do_something_anew_are_told():
 
     said = told(swept({"chunk": [1, 10, 100]}, [1], measure=measure), "chunk=1 is")
     assert "run for 11 s in sum instead of 1.1 s: each task does something anew" in said
+    assert said.endswith("that larger ones do once.")
+
+
+def test_a_machine_that_was_busy_is_not_taken_for_tasks_that_do_something_anew():
+    def measure(row):
+        busy = 1.4 if row.setting["pieces"] == 32 else 1.0
+        return Run(
+            busy, busy, Account(busy, 1, tasks=row.setting["pieces"], mean=0.1, longest=0.1, busy=busy)
+        )
+
+    said = told(swept({"pieces": [8, 32]}, [1], measure=measure), "pieces=32 is")
+    assert said.endswith("do once, or the machine did other things meanwhile.")
 
 
 def test_code_that_submits_nothing_is_told():

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { layers } from "../src/graph/layers.js";
-import { layout, shapeOf } from "../src/graph/layout.js";
+import { arrange, layout, shapeOf } from "../src/graph/layout.js";
 import { matches, visible } from "../src/graph/visible.js";
 
 const counts = { waiting: 0, running: 0, done: 1, failed: 0, cancelled: 0, mean: 1 };
@@ -46,9 +46,21 @@ test("the layout changes only when boxes or arrows come or go", () => {
   const before = state(3, [[0, 1]]);
   const after = structuredClone(before);
   after.groups[1].done = 50;
-  assert.equal(shapeOf(before, "LR", 900), shapeOf(after, "LR", 900));
+  assert.equal(shapeOf(before, 900), shapeOf(after, 900));
   after.edges["1>2>data"] = 1;
-  assert.notEqual(shapeOf(before, "LR", 900), shapeOf(after, "LR", 900));
+  assert.notEqual(shapeOf(before, 900), shapeOf(after, 900));
+});
+
+test("a chain goes to the right where that can be read, else downwards, and is never cut off or small print", () => {
+  const directions = [3, 4, 5, 6, 7].map((count) => {
+    const chain = state(count, Array.from({ length: count - 1 }, (_, i) => [i, i + 1]));
+    const { direction, width, height, boxes } = arrange(chain, 1000, 560);
+    assert.ok(boxesApart(boxes));
+    assert.ok(Math.min(1000 / width, 560 / height) >= 0.7, `${count}`);
+    return direction;
+  });
+  assert.deepEqual(directions, ["LR", "LR", "LR", "TB", "TB"]);
+  assert.equal(arrange(state(2, [[0, 1]]), 400, 560).direction, "TB");
 });
 
 test("a search finds names by all its words, in whatever case", () => {

@@ -9,19 +9,39 @@ export const ROW = 52;
 const GAP = 22;
 const MARGIN = 14;
 const BETWEEN = 74;
+const CLOSE = 46; // where there is little room: a number still has its place on an arrow
+const NARROW = 640;
+const EASY = 0.85; // zoom at which all is read with ease
+const SMALL = 0.7; // and at which it becomes hard
+const MOST_TO_TRY = 30; // groups that are laid out in more than one way
 const MOST_FOR_DAGRE = 60; // boxes and arrows; more would take longer than a frame
 
 /** A string that changes only when boxes or arrows come or go. */
-export function shapeOf(state, direction, width) {
+export function shapeOf(state, width) {
   const groups = Object.entries(state.groups).map(([key, group]) => `${key}.${group.actor ?? ""}`);
-  return [direction, Math.floor(width / WIDTH), groups, Object.keys(state.actors), Object.keys(state.edges)].join("|");
+  return [width < NARROW, Math.floor((2 * width) / WIDTH), groups, Object.keys(state.actors), Object.keys(state.edges)].join("|");
 }
 
 /**
- * Returns {width, height, boxes, ports, routes}: boxes by node ("g3", "a0"), ports by group (its box inside a node),
+ * The layout that is read best in a frame of that size: from left to right, closer together if that is too wide, and downwards
+ * where a long chain would be small print.
+ */
+export function arrange(state, available, tallest) {
+  if (available < NARROW) return layout(state, "TB", available);
+  const zoom = ({ width, height }) => Math.min(available / width, tallest / height);
+  const wide = layout(state, "LR", available);
+  if (available / wide.width >= EASY || Object.keys(state.groups).length > MOST_TO_TRY) return wide;
+  const close = layout(state, "LR", available, CLOSE);
+  if (available / close.width >= SMALL) return close;
+  const down = layout(state, "TB", available, CLOSE);
+  return zoom(down) > zoom(close) ? down : close;
+}
+
+/**
+ * Returns {direction, width, height, boxes, ports, routes}: boxes by node ("g3", "a0"), ports by group (its box inside a node),
  * routes by edge key (points from port to port). Nodes joined with nothing stand in a grid below the others.
  */
-export function layout(state, direction, available) {
+export function layout(state, direction, available, between = BETWEEN) {
   const rows = new Map();
   for (const [key, group] of Object.entries(state.groups)) {
     const node = group.actor === null ? `g${key}` : `a${group.actor}`;
@@ -49,12 +69,12 @@ export function layout(state, direction, available) {
   const inside = edges.filter((edge) => edge.from !== edge.to);
   if (joined.size && joined.size + inside.length > MOST_FOR_DAGRE) {
     const some = new Map([...size].filter(([node]) => joined.has(node)));
-    const found = layers(some, inside, direction, GAP, BETWEEN, MARGIN);
+    const found = layers(some, inside, direction, GAP, between, MARGIN);
     for (const [node, box] of found.boxes) boxes.set(node, box);
     ({ width, height } = found);
   } else if (joined.size) {
     const graph = new Graph({ multigraph: true });
-    graph.setGraph({ rankdir: direction, nodesep: GAP, ranksep: BETWEEN, edgesep: 14, marginx: MARGIN, marginy: MARGIN });
+    graph.setGraph({ rankdir: direction, nodesep: GAP, ranksep: between, edgesep: 14, marginx: MARGIN, marginy: MARGIN });
     graph.setDefaultEdgeLabel(() => ({}));
     for (const node of rows.keys()) if (joined.has(node)) graph.setNode(node, { ...size.get(node) });
     for (const edge of inside) graph.setEdge(edge.from, edge.to, {}, edge.key);
@@ -98,7 +118,7 @@ export function layout(state, direction, available) {
     for (const point of route.points) widest = Math.max(widest, point.x + MARGIN);
     routes.set(edge.key, { ...route, kind: edge.kind, source: edge.source, target: edge.target });
   }
-  return { width: widest, height, boxes, ports, routes, rows };
+  return { direction, width: widest, height, boxes, ports, routes, rows };
 }
 
 function routeOf(edge, ports, boxes, bends, direction) {

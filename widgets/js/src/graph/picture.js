@@ -1,13 +1,12 @@
 // The SVG: made once for each box and arrow, then only changed where counts changed.
-import { curve, layout, shapeOf, WIDTH } from "./layout.js";
-import { Viewport } from "./viewport.js";
+import { arrange, curve, shapeOf, WIDTH } from "./layout.js";
+import { TALLEST, Viewport } from "./viewport.js";
 import { say, set, svg } from "../shell/dom.js";
 import { cut, grouped, seconds, short } from "../shell/words.js";
 import { SIGNS, STATES, total } from "./counts.js";
 
 const INNER = WIDTH - 28;
 const STACK = ["waiting", "running", "cancelled", "failed", "done"]; // drawn in this order, the widest first
-const NARROW = 640;
 const BUDGET = 7; // ms of a frame
 const MANY = 60; // groups: more of them move without animation, those in sight first, and what is far away is left out of the page
 const NEAR = 160; // pixels out of sight: so far Tab and a slow drag find everything in its place
@@ -41,14 +40,13 @@ export class Picture {
   draw(state, options) {
     // A closed notebook cell has no width yet; lay out as if it were wide and again when it gets one.
     const available = this.canvas.clientWidth || 900;
-    const direction = available < NARROW ? "TB" : "LR";
-    const shape = shapeOf(state, direction, available);
+    const shape = shapeOf(state, available);
     const began = performance.now();
     // A large graph that grows is laid out anew seldom enough to leave the page its time.
     if (shape !== this.shape && (began > this.next || !this.plan)) {
       this.shape = shape;
-      this.plan = layout(state, direction, available);
-      this.place(state, direction);
+      this.plan = arrange(state, available, TALLEST);
+      this.place(state);
       this.viewport.size(this.plan.width, this.plan.height, available);
       this.next = began + 12 * (performance.now() - began);
     } else if (available !== this.available) this.viewport.size(this.plan.width, this.plan.height, available);
@@ -86,8 +84,8 @@ export class Picture {
     return true;
   }
 
-  place(state, direction) {
-    const { boxes, ports, routes } = this.plan;
+  place(state) {
+    const { direction, boxes, ports, routes } = this.plan;
     const moves = this.groups.size > 0;
     this.root.classList.toggle("nbray-large", ports.size > MANY || routes.size > 2 * MANY);
     keep(this.groups, ports, this.layers[2], (key) => makeGroup(key, state.groups[key], this.chosen));

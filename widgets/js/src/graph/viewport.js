@@ -90,7 +90,8 @@ export class Viewport {
 
   /** As large as it can be seen at once, but not so small that names cannot be read. */
   readable() {
-    return Math.max(0.6, Math.min(1, this.available / this.width));
+    const high = TALLEST / this.height;
+    return Math.max(0.6, Math.min(1, this.available / this.width, high < 0.8 ? 1 : high)); // a high one is moved about anyhow
   }
 
   /** All is in sight, so there is nothing to move: the wheel is the notebook's. */
