@@ -13,6 +13,7 @@ SLOWER, SLOWER_BY_ONE = (
     1.3,
 )  # less than that is nothing to explain; with single runs there is no spread to judge by
 SMALL_ENOUGH = 0.05  # the share of its time that overhead may have
+AS_LONG = 0.8  # of the best's tasks: pieces of the same work would be shorter, the more of them there are
 SURELY = 2.0  # tasks that run so many times as long in sum are not slow by chance; a machine with other work adds half as much
 
 
@@ -153,6 +154,12 @@ def _busy(account: Account, reference: Account, workers: int) -> str:
     longer = f"its tasks run for {seconds(account.busy)} in sum instead of {seconds(reference.busy)}"
     if account.tasks <= reference.tasks:
         return f"{longer}, though the work is the same: it fits worse into caches, or the machine did other things meanwhile"
+    if account.mean > AS_LONG * reference.mean:
+        return (
+            f"its {account.tasks:,} tasks run for {seconds(account.mean)} each, hardly shorter than"
+            f" {'the one' if reference.tasks == 1 else 'those'} of the best ({seconds(reference.mean)}): there is more work to do,"
+            " not the same in other pieces, or each task does all of it anew"
+        )
     anew = f"{longer}: each task does something anew that larger ones do once"
     return (
         anew

@@ -104,7 +104,16 @@ def test_tasks_that_all_do_something_anew_are_told():
     def measure(row):
         busy = 1.0 + (1000 / row.setting["chunk"]) * 0.01
         return Run(
-            busy, busy, Account(busy, 1, tasks=1000 // row.setting["chunk"], mean=0.1, longest=0.1, busy=busy)
+            busy,
+            busy,
+            Account(
+                busy,
+                1,
+                tasks=1000 // row.setting["chunk"],
+                mean=busy / (1000 // row.setting["chunk"]),
+                longest=0.1,
+                busy=busy,
+            ),
         )
 
     said = told(swept({"chunk": [1, 10, 100]}, [1], measure=measure), "chunk=1 is")
@@ -116,11 +125,32 @@ def test_a_machine_that_was_busy_is_not_taken_for_tasks_that_do_something_anew()
     def measure(row):
         busy = 1.4 if row.setting["pieces"] == 32 else 1.0
         return Run(
-            busy, busy, Account(busy, 1, tasks=row.setting["pieces"], mean=0.1, longest=0.1, busy=busy)
+            busy,
+            busy,
+            Account(
+                busy,
+                1,
+                tasks=row.setting["pieces"],
+                mean=busy / row.setting["pieces"],
+                longest=0.1,
+                busy=busy,
+            ),
         )
 
     said = told(swept({"pieces": [8, 32]}, [1], measure=measure), "pieces=32 is")
     assert said.endswith("do once, or the machine did other things meanwhile.")
+
+
+def test_a_value_that_changes_how_much_work_there_is_is_no_way_to_split_it():
+    def measure(row):
+        tasks = row.setting["n"]
+        return Run(tasks, tasks, Account(tasks, 1, tasks=tasks, mean=1.0, longest=1.0, busy=float(tasks)))
+
+    said = told(swept({"n": [1, 50]}, [1], measure=measure), "n=50 is")
+    assert (
+        "its 50 tasks run for 1 s each, hardly shorter than the one of the best (1 s): there is more work to do"
+        in said
+    )
 
 
 def test_code_that_submits_nothing_is_told():
