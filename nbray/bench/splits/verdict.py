@@ -157,8 +157,8 @@ def _busy(account: Account, reference: Account, workers: int) -> str:
     if account.mean > AS_LONG * reference.mean:
         return (
             f"its {account.tasks:,} tasks run for {seconds(account.mean)} each, hardly shorter than"
-            f" {'the one' if reference.tasks == 1 else 'those'} of the best ({seconds(reference.mean)}): there is more work to do,"
-            " not the same in other pieces, or each task does all of it anew"
+            f" {'the one' if reference.tasks == 1 else 'those'} of the best ({seconds(reference.mean)}):"
+            " there is more work to do, not the same in other pieces, or each task does all of it anew"
         )
     anew = f"{longer}: each task does something anew that larger ones do once"
     return (
