@@ -231,6 +231,16 @@ def test_the_saved_and_the_exported_notebook_show_the_last_picture(running, lab,
         page.close()
 
 
+def test_of_a_kernel_that_is_restarted_nothing_is_shown_as_running_on(running, lab):
+    notebook, page = running, running.page
+    group(notebook, "train_model", running=4).wait_for()
+    page.locator(".nbray-graph.nbray-active .nbray-live", has_text="live").wait_for()
+    notebook.restart_kernel()
+    page.locator(".nbray-graph:not(.nbray-active) .nbray-live", has_text="ended").wait_for()
+    group(notebook, "train_model", running=4).wait_for()  # the last picture stays
+    notebook.shoot("feed-restarted", page.locator(".nbray-graph"))
+
+
 def test_restarted_and_reopened_without_a_kernel_it_shows_the_picture_and_no_error(running, lab):
     notebook, page = running, running.page
     group(notebook, "train_model", running=4).wait_for()

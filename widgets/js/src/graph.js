@@ -121,7 +121,7 @@ class TaskGraph extends View {
   draw(state) {
     const { groups = {}, actors = {}, about } = state;
     const sums = totals(state);
-    const active = sums.running + sums.waiting > 0;
+    const active = !about.over && sums.running + sums.waiting > 0;
     const any = Object.keys(groups).length + Object.keys(actors).length > 0;
     this.root.classList.toggle("nbray-active", active);
     say(this.live, !any ? "" : active ? "live" : about.over ? "ended" : "idle");

@@ -10,12 +10,27 @@ export class Store {
     // What the kernel syncs is never newer than what it has told.
     model.on("change:picture", () => model.get("picture") !== this.state && this.keep());
     model.on("msg:custom", (message, buffers) => this.heard(message, buffers));
+    model.on("comm_live_update", () => this.end());
     this.keep();
   }
 
   /** The model holds our very object, so a saved notebook has the last state without a copy on each update. */
   keep() {
     this.model.set("picture", this.state);
+  }
+
+  /**
+   * The kernel was restarted, and cannot say any more that nothing runs. (A comm that opens is told in the same way, but before
+   * there is a store.)
+   */
+  end() {
+    this.cut = !this.state.about.over;
+    this.state.about.over = true;
+    this.soon();
+  }
+
+  soon() {
+    for (const view of this.views) view.soon();
   }
 
   /** A saved notebook has models without a kernel: nobody hears then. */
@@ -28,6 +43,7 @@ export class Store {
   }
 
   heard(message, buffers) {
+    if (this.cut) [this.cut, this.state.about.over] = [false, false]; // it is there after all
     const revision = this.state.about.revision ?? -1;
     if (message.op === "whole") {
       if (message.revision < revision) return;
@@ -45,6 +61,6 @@ export class Store {
       for (const view of this.views) view.heard(message, buffers);
       return;
     }
-    for (const view of this.views) view.soon();
+    this.soon();
   }
 }
