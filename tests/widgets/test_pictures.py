@@ -174,6 +174,12 @@ def test_boxes_never_overlap_and_cycles_end(graph):
         assert apart
 
 
+def test_a_cycle_begins_where_something_leads_into_it():
+    edges = [("smooth", "vote"), ("vote", "mix"), ("mix", "vote"), ("smooth", "paint"), ("mix", "paint")]
+    for nodes in (("smooth", "vote", "mix", "paint"), ("mix", "paint", "vote", "smooth")):
+        assert ranks(nodes, edges) == {"smooth": 0, "vote": 1, "mix": 2, "paint": 3}
+
+
 @settings(deadline=None)
 @given(graphs)
 def test_without_a_cycle_every_arrow_points_to_the_right(graph):

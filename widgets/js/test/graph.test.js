@@ -34,6 +34,7 @@ test("who needs another's results stands after it, and a cycle is no obstacle", 
   const { boxes } = layers(size, edges, "LR", 5, 20, 0);
   assert.ok(boxes.get("a").x < boxes.get("b").x);
   assert.ok(boxes.get("c").x < boxes.get("d").x);
+  assert.ok(boxes.get("b").x < boxes.get("c").x); // what leads into the cycle says where it begins
 });
 
 test("a chain longer than any stack is laid out", () => {

@@ -19,29 +19,41 @@ class Box(NamedTuple):
 
 
 def ranks(nodes: Iterable[str], edges: Iterable[tuple[str, str]]) -> dict[str, int]:
-    """The column of each node: one right of the last node it needs. An edge that closes a cycle counts for nothing."""
-    needs: dict[str, list[str]] = {node: [] for node in nodes}
+    """The column of each node: one right of the last node it needs. An edge that closes a cycle counts for nothing.
+
+    Which one closes it is seen on the way from those that need nothing: it leads back to where the way came from.
+    """
+    leads: dict[str, list[str]] = {node: [] for node in nodes}
+    needing: set[str] = set()
     for source, target in edges:
         if source != target:
-            needs[target].append(source)
-    rank: dict[str, int] = {}
-    under_way: set[str] = set()
-    for root in needs:
+            leads[source].append(target)
+            needing.add(target)
+    closing: set[tuple[str, str]] = set()
+    left: list[str] = []  # each node after all that it leads to
+    seen: set[str] = set()
+    way: set[str] = set()
+    for root in sorted(leads, key=needing.__contains__):
         # An explicit stack: a chain of groups may be longer than Python's recursion limit allows.
-        stack = [root]
+        stack = [] if root in seen else [(root, iter(leads[root]))]
         while stack:
-            node = stack[-1]
-            if node in rank:
+            node, targets = stack[-1]
+            seen.add(node)
+            way.add(node)
+            target = next(targets, None)
+            if target is None:
                 stack.pop()
-                continue
-            under_way.add(node)
-            open_needs = [n for n in needs[node] if n not in rank and n not in under_way]
-            if open_needs:
-                stack.append(open_needs[0])
-                continue
-            rank[node] = max((rank[n] + 1 for n in needs[node] if n in rank), default=0)
-            under_way.discard(node)
-            stack.pop()
+                way.discard(node)
+                left.append(node)
+            elif target in way:
+                closing.add((node, target))
+            elif target not in seen:
+                stack.append((target, iter(leads[target])))
+    rank = dict.fromkeys(leads, 0)
+    for node in reversed(left):
+        for target in leads[node]:
+            if (node, target) not in closing:
+                rank[target] = max(rank[target], rank[node] + 1)
     return rank
 
 

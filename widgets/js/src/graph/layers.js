@@ -7,31 +7,39 @@
 export function layers(size, edges, direction, gap, between, margin) {
   const nodes = [...size.keys()];
   const joins = edges.filter(({ from, to }) => from !== to);
-  const needs = new Map(nodes.map((node) => [node, []]));
+  const leads = new Map(nodes.map((node) => [node, []]));
   const near = new Map(nodes.map((node) => [node, []]));
+  const needing = new Set(joins.map(({ to }) => to));
   for (const { from, to } of joins) {
-    needs.get(to).push(from);
+    leads.get(from).push(to);
     near.get(from).push(to);
     near.get(to).push(from);
   }
-  const rank = new Map();
-  const under = new Set();
-  for (const root of nodes) {
-    const stack = [root];
+  // Which edge closes a cycle is seen on the way from those that need nothing: it leads back to where the way came from.
+  const closing = new Map(nodes.map((node) => [node, new Set()]));
+  const left = []; // each node after all that it leads to
+  const next = new Map(nodes.map((node) => [node, 0]));
+  const way = new Set();
+  const seen = new Set();
+  for (const root of [...nodes.filter((node) => !needing.has(node)), ...nodes.filter((node) => needing.has(node))]) {
+    const stack = seen.has(root) ? [] : [root];
     while (stack.length) {
       const node = stack.at(-1);
-      if (rank.has(node)) {
-        stack.pop();
-        continue;
-      }
-      under.add(node);
-      const open = needs.get(node).find((need) => !rank.has(need) && !under.has(need));
-      if (open !== undefined) stack.push(open);
-      else {
-        rank.set(node, Math.max(0, ...needs.get(node).filter((need) => rank.has(need)).map((need) => rank.get(need) + 1)));
-        under.delete(node);
-        stack.pop();
-      }
+      seen.add(node);
+      way.add(node);
+      const target = leads.get(node)[next.get(node)];
+      next.set(node, next.get(node) + 1);
+      if (target === undefined) {
+        left.push(stack.pop());
+        way.delete(node);
+      } else if (way.has(target)) closing.get(node).add(target);
+      else if (!seen.has(target)) stack.push(target);
+    }
+  }
+  const rank = new Map(nodes.map((node) => [node, 0]));
+  for (const node of left.reverse()) {
+    for (const target of leads.get(node)) {
+      if (!closing.get(node).has(target)) rank.set(target, Math.max(rank.get(target), rank.get(node) + 1));
     }
   }
   const columns = [];
