@@ -189,6 +189,28 @@ def test_without_a_cycle_every_arrow_points_to_the_right(graph):
     assert all(rank[a] < rank[b] for a, b in edges)
 
 
+def test_an_arrow_back_runs_from_left_side_to_right_side_and_a_long_one_stays_within_the_picture():
+    html, _ = picture(
+        submitted(0, "smooth"),
+        submitted(1, "vote", needs=[oid(0)]),
+        submitted(2, "mix", needs=[oid(1)]),
+        submitted(3, "vote", needs=[oid(2)]),
+        submitted(4, "paint", needs=[oid(0), oid(2)]),
+    )
+    image = ElementTree.fromstring(drawn(html))
+    starts_and_ends = []
+    lowest = 0.0
+    for arrow in image.iter("{http://www.w3.org/2000/svg}path"):
+        if arrow.get("class") == "arrow":
+            numbers = [float(n) for n in re.findall(r"-?[\d.]+", arrow.get("d", ""))]
+            starts_and_ends.append((numbers[0], numbers[-2]))
+            lowest = max(lowest, (numbers[1] + 3 * numbers[3] + 3 * numbers[5] + numbers[7]) / 8)
+    width, height = float(image.get("width", 0)), float(image.get("height", 0))
+    assert all(0 < x < width for ends in starts_and_ends for x in ends)
+    assert [start > end for start, end in starts_and_ends].count(True) == 1  # from mix to vote
+    assert 0 < lowest < height
+
+
 def test_a_long_chain_has_no_recursion():
     chain = [str(n) for n in range(5_000)]
     assert max(ranks(chain[::-1], pairwise(chain)).values()) == 4_999

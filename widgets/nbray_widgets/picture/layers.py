@@ -40,15 +40,15 @@ def ranks(nodes: Iterable[str], edges: Iterable[tuple[str, str]]) -> dict[str, i
             node, targets = stack[-1]
             seen.add(node)
             way.add(node)
-            target = next(targets, None)
-            if target is None:
+            into = next(targets, None)
+            if into is None:
                 stack.pop()
                 way.discard(node)
                 left.append(node)
-            elif target in way:
-                closing.add((node, target))
-            elif target not in seen:
-                stack.append((target, iter(leads[target])))
+            elif into in way:
+                closing.add((node, into))
+            elif into not in seen:
+                stack.append((into, iter(leads[into])))
     rank = dict.fromkeys(leads, 0)
     for node in reversed(left):
         for target in leads[node]:

@@ -116,7 +116,6 @@ def drawing(state: State, *, gone: bool = False) -> tuple[str, int, int] | None:
     if not boxes:
         return None
     width = round(max(box.x + box.width for box in boxes.values())) + 10
-    height = round(max(box.y + box.height for box in boxes.values())) + 10
     middles: dict[str, float] = {}
     shapes: list[str] = []
     for node, keys in rows.items():
@@ -142,6 +141,12 @@ def drawing(state: State, *, gone: bool = False) -> tuple[str, int, int] | None:
         )
         for a, b, kind, count in edges
     ]
+    lowest = [box.y + box.height for box in boxes.values()]
+    for a, b, _, _ in edges:
+        sag = _sag(boxes[node_of[a]], boxes[node_of[b]])
+        if sag:
+            lowest.append((middles[a] + middles[b]) / 2 + sag * 0.75 + 10)
+    height = round(max(lowest)) + 10
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
         f"<style>{style()}</style>"
@@ -195,19 +200,30 @@ def _actor(actor: dict[str, Any], box: Box, *, gone: bool) -> str:
     )
 
 
+def _sag(a: Box, b: Box) -> float:
+    """Over more than one column an arrow passes below what stands between."""
+    return 110.0 if abs(b.x - a.x) > 2 * WIDTH else 0.0
+
+
 def _edge(a: Box, ay: float, b: Box, by: float, kind: str, count: int, same: bool) -> str:
     thickness = 1.2 + min(log10(count) * 0.7, 2.8)
     if same:  # a node that needs itself, or methods of one actor: an arc on the right
         x = a.x + a.width
         path = f"M{x:.1f} {ay - 8:.1f}C{x + 34:.1f} {ay - 18:.1f} {x + 34:.1f} {by + 18:.1f} {x + 5:.1f} {by + 8:.1f}"
-        tip, at = f"M{x + 9:.1f} {by + 4.5:.1f}l-8 2.5l7 5z", (x + 24, (ay + by) / 2)
+        tip, at = (
+            f"M{x + 9:.1f} {by + 4.5:.1f}l-8 2.5l7 5z",
+            (x + 24, (ay + by) / 2) if ay != by else (x + 20, ay - 15),
+        )
     else:
-        x1, x2 = a.x + a.width, b.x - 6
-        bend = max((x2 - x1) / 2, 44)
-        # Over more than one column the arrow passes below what stands between.
-        sag = 110.0 if x2 - x1 > WIDTH else 0.0
-        path = f"M{x1:.1f} {ay:.1f}C{x1 + bend:.1f} {ay + sag:.1f} {x2 - bend:.1f} {by + sag:.1f} {x2:.1f} {by:.1f}"
-        tip, at = f"M{b.x:.1f} {by:.1f}l-8 -4v8z", ((x1 + x2) / 2, (ay + by) / 2 + sag * 0.75)
+        back = b.x < a.x  # from left side to right side, beside the arrow there
+        x1, x2 = (a.x, b.x + b.width + 6) if back else (a.x + a.width, b.x - 6)
+        sign, shift = (-1, 10) if back else (1, 0)
+        y1, y2 = ay + shift, by + shift
+        bend = sign * max(abs(x2 - x1) / 2, 44)
+        sag = _sag(a, b)
+        path = f"M{x1:.1f} {y1:.1f}C{x1 + bend:.1f} {y1 + sag:.1f} {x2 - bend:.1f} {y2 + sag:.1f} {x2:.1f} {y2:.1f}"
+        tip = f"M{x2 + 6 * sign:.1f} {y2:.1f}l{-8 * sign} -4v8z"
+        at = (x1 + x2) / 2, (y1 + y2) / 2 + sag * 0.75 + (18 if back else 0)
     label = (
         f'<text class="edges" x="{at[0]:.1f}" y="{at[1] - 5:.1f}">{short(count)}</text>' if count > 1 else ""
     )
