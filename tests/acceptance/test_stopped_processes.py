@@ -9,7 +9,7 @@ import time
 
 import psutil
 import pytest
-from gates import Gate, Marks, until
+from gates import Gate, Marks, has_ended, until
 
 import nbray as ray
 from nbray import _runtime
@@ -102,7 +102,7 @@ def test_an_actor_that_stands_still_can_be_killed(pool):
         ray.kill(actor)
         with pytest.raises(ActorDiedError):
             ray.get(ref, timeout=30)
-        until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+        until(lambda: has_ended(process.pid))
 
 
 def test_a_template_that_stands_still_starts_nothing_and_what_runs_goes_on(pool):

@@ -6,9 +6,8 @@ import asyncio
 import os
 import sys
 
-import psutil
 import pytest
-from gates import Marks, until
+from gates import Marks, has_ended, until
 
 import nbray as ray
 
@@ -69,14 +68,7 @@ class Async:
 def ended(marks, n):
     """The copies have marked themselves, and are gone."""
     until(lambda: marks.count() == n)
-    until(lambda: not any(psutil.pid_exists(pid) and _runs(pid) for pid in marks.pids()))
-
-
-def _runs(pid):
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    until(lambda: all(map(has_ended, marks.pids())))
 
 
 @pytest.mark.parametrize("how", ["return", "raise", "exit"])
