@@ -273,9 +273,9 @@ def test_calls_under_a_lease_that_is_over_do_not_run(proxy, peer, tmp_path):
 
     ref = where.remote()
     gate.until_came()
-    (lease,) = _runtime.current().owner.tasks._lane_of
-    address = _runtime.current().owner.tasks._lane_of[lease].peer.peer
-    stale = peer.connect(address)
+    ((lease, lane),) = _runtime.current().owner.tasks._lane_of.items()
+    until(lambda: lane.peer.peer is not None)  # the call may run before the executor's hello is read here
+    stale = peer.connect(lane.peer.peer)
     stale.send((m.ATTACH, lease - 1, b"job", "namespace"))
     stale.send(function(1, marks.mark))
     stale.send((m.CALLS, [call(1, 1, "stale")]))
