@@ -12,7 +12,9 @@ import subprocess
 import sys
 import textwrap
 
+import psutil
 import pytest
+from gates import until
 
 import nbray
 from nbray.exceptions import ActorDiedError, RayError, SerializationError, WorkerCrashedError
@@ -269,8 +271,6 @@ print(nbray._runtime.current().owner.address.unix, flush=True)
 @pytest.mark.parametrize("last", ["echo.remote(Bomb('pickle'))", "nbray.get(make.remote())"])
 @pytest.mark.parametrize(("crash", "code"), [("os._exit(3)", 3), ("ctypes.string_at(0)", -11)])
 def test_a_driver_that_crashes_over_a_value_leaves_nothing(last, crash, code):
-    import psutil
-
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(DRIVER).format(last=last, crash=crash)],
         stdout=subprocess.PIPE,
@@ -281,6 +281,5 @@ def test_a_driver_that_crashes_over_a_value_leaves_nothing(last, crash, code):
     )
     assert done.returncode == code
     *pids, path = done.stdout.split()
-    family = [psutil.Process(int(pid)) for pid in pids if psutil.pid_exists(int(pid))]
-    assert not psutil.wait_procs(family, timeout=5)[1]
+    until(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids), 5)
     assert not os.path.exists(path)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import psutil
 import pytest
-from gates import Gate, Marks
+from gates import Gate, Marks, until
 
 import nbray
 from nbray.exceptions import TaskCancelledError, WorkerCrashedError
@@ -207,7 +207,7 @@ def test_stored_objects_survive_the_process_that_made_them():
     array_ref, pid_ref = make.options(num_returns=2).remote()
     pid = nbray.get(pid_ref)
     os.kill(pid, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
+    until(lambda: not psutil.pid_exists(pid), 10)
     assert nbray.get(array_ref, timeout=30).sum() == 1_000_000
 
 
