@@ -13,8 +13,6 @@ from pathlib import Path
 from types import FrameType
 from typing import cast
 
-import psutil
-
 from nbray.channel.leader import Leadership
 
 #: Seconds after which something that should happen does not any more.
@@ -27,14 +25,6 @@ def until(condition, limit: float = LIMIT) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.002)
-
-
-def has_ended(pid: int) -> bool:
-    """Whether there is no such process, or one that only waits for its parent to take note of its end."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def within(limit: float, measure: Callable[[], float], tries: int = 5) -> None:

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import psutil
 from dask.utils import key_split
+from ends import until_a_call_ends
 
 import nbray as ray
 from nbray import _runtime, events
@@ -392,7 +393,7 @@ def executors() -> list[psutil.Process]:
 
 
 class Trouble:
-    """A thread that kills and stops executors."""
+    """A thread that kills and stops executors, one after a kill only when some call has ended since."""
 
     def __init__(self, seed: int, seconds_between: float) -> None:
         self.chance = random.Random(seed)
@@ -416,6 +417,7 @@ class Trouble:
                 else:
                     victim.kill()
                     self.killed += 1
+                    until_a_call_ends(self._over)
 
     def __enter__(self) -> Trouble:
         self._thread.start()

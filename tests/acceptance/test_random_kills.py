@@ -8,16 +8,15 @@ import threading
 from collections.abc import Iterator
 
 import psutil
+from ends import until_a_call_ends
 
 import nbray as ray
 
 
 @contextlib.contextmanager
 def killing(seconds_between: float, seed: int, most: int) -> Iterator[list[int]]:
-    """Kills an executor now and then, the template excepted. Yields the pids killed so far.
-
-    ``most``: then no more. On a busy machine nothing might live long enough to do anything, as long as this goes on.
-    """
+    """Kills an executor now and then, the template excepted, and not before a call has ended since the last one. Yields the pids
+    killed so far, ``most`` at the end."""
     killed: list[int] = []
     over = threading.Event()
     chance = random.Random(seed)
@@ -32,6 +31,7 @@ def killing(seconds_between: float, seed: int, most: int) -> Iterator[list[int]]
                 with contextlib.suppress(psutil.NoSuchProcess):
                     victim.kill()
                     killed.append(victim.pid)
+                    until_a_call_ends(over)
 
     thread = threading.Thread(target=kill, name="killer")
     thread.start()

@@ -9,7 +9,8 @@ import time
 
 import psutil
 import pytest
-from gates import Gate, Marks, has_ended, until
+from ends import has_ended
+from gates import Gate, Marks, until
 
 import nbray as ray
 from nbray import _runtime

@@ -7,7 +7,8 @@ import os
 import sys
 
 import pytest
-from gates import Marks, has_ended, until
+from ends import has_ended
+from gates import Marks, until
 
 import nbray as ray
 
