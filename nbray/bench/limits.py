@@ -18,16 +18,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from nbray.bench.cases import AT_ONCE, GIB, LARGE, MIB, one_millisecond
 from nbray.bench.facts import machine, usable_cpus
 from nbray.bench.measure import steps_per_second
 from nbray.bench.words import figure, piped
+
+Steps: TypeAlias = Generator[Callable[[], object], None, None]
 
 _SHARED_MEMORY = "/dev/shm"
 
@@ -41,7 +43,7 @@ class Limit(NamedTuple):
     title: str
     unit: str
     bounds: str
-    prepare: Callable[[], Iterator[Callable[[], object]]]
+    prepare: Callable[[], Steps]
     amount: float
 
 
@@ -82,7 +84,7 @@ def _answer(sock: socket.socket, serve: Callable[[int], None]) -> None:
         os._exit(0)
 
 
-def _round_trip() -> Iterator[Callable[[], object]]:
+def _round_trip() -> Steps:
     def step() -> None:
         sock.send(b".")
         sock.recv(1)
@@ -91,7 +93,7 @@ def _round_trip() -> Iterator[Callable[[], object]]:
         yield step
 
 
-def _busy() -> Iterator[Callable[[], object]]:
+def _busy() -> Steps:
     def step() -> None:
         for index, sock in enumerate(sockets):
             sock.send(b"." * len(range(index, AT_ONCE, len(sockets))))
@@ -106,7 +108,7 @@ def _busy() -> Iterator[Callable[[], object]]:
         yield step
 
 
-def _fork() -> Iterator[Callable[[], object]]:
+def _fork() -> Steps:
     def step() -> None:
         pid = os.fork()
         if not pid:
@@ -116,7 +118,7 @@ def _fork() -> Iterator[Callable[[], object]]:
     yield step
 
 
-def _import_dask() -> Iterator[Callable[[], object]]:
+def _import_dask() -> Steps:
     yield lambda: subprocess.run([sys.executable, "-c", "import distributed"], check=True)
 
 
@@ -134,7 +136,7 @@ def _used_file(size: int) -> Iterator[tuple[str, mmap.mmap]]:
         yield file.name, mapping
 
 
-def _copy(threads: int) -> Iterator[Callable[[], object]]:
+def _copy(threads: int) -> Steps:
     import numpy as np
 
     source = np.ones(LARGE, np.uint8)
@@ -151,7 +153,7 @@ def _copy(threads: int) -> Iterator[Callable[[], object]]:
         yield step
 
 
-def _copy_and_map() -> Iterator[Callable[[], object]]:
+def _copy_and_map() -> Steps:
     source = memoryview(b"\1" * MIB)
     with _used_file(MIB) as (path, mapping):
 
@@ -200,9 +202,7 @@ LIMITS = {
 def measure(name: str, seconds: float) -> float:
     """The figure of one limit, timed for so many seconds."""
     limit = LIMITS[name]
-    with ExitStack() as stack:
-        steps = limit.prepare()
-        stack.callback(steps.close)  # type: ignore[attr-defined]  # they are generators
+    with closing(limit.prepare()) as steps:
         return steps_per_second(next(steps), seconds) * limit.amount
 
 
