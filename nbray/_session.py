@@ -11,7 +11,7 @@ from nbray import _as_ray, _runtime
 from nbray._context import Context
 from nbray._option_checks import units
 from nbray._options import capacities, environment_variables, unknown
-from nbray.events import Feed
+from nbray.events import Feed, WithoutOwn, record
 from nbray.exceptions import RaySystemError
 from nbray.executor import gpus
 
@@ -200,8 +200,8 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
     """
     from nbray._timeline import trace
 
-    records, _ = _running("timeline").feed.since(0)
-    found = trace(records)
+    raws, _ = _running("timeline").feed.raw_since(0)
+    found = trace(map(record, WithoutOwn().of(raws)))
     if filename is None:
         return found
     import json

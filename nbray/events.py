@@ -21,8 +21,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 RawEvent: TypeAlias = tuple[Any, ...]
 
-#: Classes of actors that nbray makes for its own purposes and kills soon: a sweep holds CPUs with them. Views show them, if at
-#: all, only while they live.
+#: Classes of actors that nbray makes for its own purposes and kills soon: a sweep holds CPUs with them. `WithoutOwn` leaves them
+#: out of whatever people look at.
 OWN_ACTORS = frozenset(("CpusSetAside",))
 
 
@@ -235,6 +235,54 @@ def record(raw: RawEvent) -> Event:
     if kind == OBJECT_HELD:
         return ObjectHeld(fields[0], fields[1], tuple(_hex(holder) for holder in fields[2]))
     raise ValueError(f"unknown event kind {kind!r}")
+
+
+class WithoutOwn:
+    """What a reader who shows events to people wants to know: all but those of `OWN_ACTORS`, their calls and their processes.
+
+    It remembers from batch to batch, so each reader has one, and gives it every batch.
+    """
+
+    def __init__(self) -> None:
+        #: Ids of actors and processes, and (owner, sequence number) of calls, that have not ended.
+        self._own: set[Any] = set()
+
+    def of(self, raws: list[RawEvent]) -> list[RawEvent]:
+        """The others of these events, in their order."""
+        # That the pool is busy with somebody's tasks is the rule: a look at each event is all that it costs.
+        if not self._own and not any(raw[0] == ACTOR and raw[3] in OWN_ACTORS for raw in raws):
+            return raws
+        return [raw for raw in raws if not self._is_own(raw)]
+
+    def _is_own(self, raw: RawEvent) -> bool:
+        own, kind = self._own, raw[0]
+        if kind == ACTOR:
+            if raw[3] not in OWN_ACTORS:
+                return False
+            own.add(raw[2])
+            if raw[7]:
+                own.add(raw[7])
+            if raw[5] == "dead":
+                own.discard(raw[2])
+            return True
+        if kind == TASK_SUBMITTED:
+            if raw[6] not in own:
+                return False
+            own.add((raw[2], raw[3]))
+            return True
+        if kind == TASK_DISPATCHED:
+            return (raw[2], raw[3]) in own
+        if kind == TASK_FINISHED:
+            found = (raw[2], raw[3]) in own
+            if found and raw[4] != "retried":
+                own.discard((raw[2], raw[3]))
+            return found
+        if kind == PROCESS:
+            found = raw[2] in own
+            if found and raw[3] == "down":
+                own.discard(raw[2])
+            return found
+        return kind == PRINTED and raw[7] in own
 
 
 class Feed:

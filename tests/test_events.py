@@ -4,7 +4,17 @@ import threading
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from widgets_events import actor, dispatched, finished, oid, submitted
+from widgets_events import (
+    LANE,
+    actor,
+    dispatched,
+    finished,
+    oid,
+    process_down,
+    process_up,
+    ran,
+    submitted,
+)
 
 from nbray import events
 from nbray.events import (
@@ -22,6 +32,7 @@ from nbray.events import (
     TaskDispatched,
     TaskFinished,
     TaskSubmitted,
+    WithoutOwn,
 )
 
 
@@ -124,6 +135,42 @@ def test_a_wish_to_watch_is_passed_on_now_and_then_until_the_feed_closes(monkeyp
     now += 100
     feed.watch(NODE_SAMPLED)
     assert len(wishes) == 3
+
+
+HOLDER = b"set-side"
+OWN = [
+    (ACTOR, 10.0, oid(9), "CpusSetAside", "", "pending", 0, b"", ""),
+    submitted(1, "CpusSetAside.ready", kind="actor_method", actor=oid(9)),
+    (ACTOR, 10.0, oid(9), "CpusSetAside", "", "alive", 0, HOLDER, ""),
+    dispatched(1),
+    process_up(HOLDER, "actor"),
+    finished(1),
+    (ACTOR, 10.0, oid(9), "CpusSetAside", "", "dead", 0, b"", "killed"),
+    process_down(HOLDER),
+]
+OTHERS = [
+    process_up(LANE),
+    *ran(2),
+    actor(oid(8), "Board"),
+    *ran(3, "Board.ready", kind="actor_method", actor=oid(8)),
+    *ran(1, owner=b"another1"),
+    (OBJECT, 3.0, oid(2), "stored", 1 << 20, b"node-one", "put", ""),
+    (OBJECT_HELD, 3.5, oid(2), (LANE,)),
+    (NODE, 1.0, b"node-one", "up", {"CPU": 2.0}, ""),
+    process_down(LANE),
+]
+
+
+@settings(deadline=None)
+@given(st.randoms(), st.integers(1, 6))
+def test_people_see_nothing_of_the_actors_that_nbray_makes_for_itself_and_all_of_the_others(chance, size):
+    own, others, mixed = list(OWN), list(OTHERS), []
+    while own or others:
+        mixed.append((own if not others or (own and chance.random() < 0.5) else others).pop(0))
+    reader = WithoutOwn()
+    seen = [raw for first in range(0, len(mixed), size) for raw in reader.of(mixed[first : first + size])]
+    assert seen == OTHERS
+    assert reader.of(OTHERS) is OTHERS  # they are over, and cost no more than a look
 
 
 def test_a_closed_feed_can_still_be_read():

@@ -243,9 +243,15 @@ def test_without_a_pool_one_is_started_with_as_many_cpus_as_workers(kernel: Kern
     assert kernel.value("nbray.cluster_resources()['CPU']") == "3.0"
 
 
-def test_a_sweep_leaves_no_actors_in_the_views(ready: Kernel):
+def test_a_sweep_leaves_nothing_of_its_own_in_the_views(ready: Kernel):
+    ready.ok("%nbray shutdown\n%nbray init -n 2")
     ready.ok("%%nbray sweep --over chunk=10,20 --workers 1,2 -r 1\n" + SPLIT)
-    for verb in ("actors", "status", "graph"):
+    calls = ready.value("sum(raw[0] == 2 and raw[4] == 'done' for raw in nbray.feed().raw_since(0)[0])")
+    for verb in ("actors", "status", "graph", "timeline"):
         (shown,) = of_kind(ready.ok(f"%nbray {verb}"), "display_data")[-1:]
-        assert "CpusSetAside" not in shown["data"]["text/plain"]
-        assert "dead" not in shown["data"]["text/plain"]
+        text = shown["data"]["text/plain"]
+        assert "CpusSetAside" not in text
+        assert "dead" not in text
+        assert not (verb == "status" and f"{calls} done" in text), "its calls are counted"
+    assert ready.value("[r for r in nbray.timeline() if 'CpusSetAside' in str(r)]") == "[]"
+    assert "CpusSetAside" not in ready.complete("%nbray logs Cpu")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from time import monotonic, thread_time
 from typing import Any, Protocol
 
-from nbray.events import Feed, RawEvent
+from nbray.events import Feed, RawEvent, WithoutOwn
 from nbray_widgets.reducers.delta import State
 from nbray_widgets.shell import Answer, View
 
@@ -49,6 +49,7 @@ class LiveView(View):
         self._feed = feed
         self._reducer = reducer
         self._cursor = 0
+        self._others = WithoutOwn()
         self._nobody = False
         self._quiet_since = monotonic()
         self._told, self._told_revision = 0.0, 0
@@ -81,8 +82,8 @@ class LiveView(View):
             lost = cursor - len(raws) - self._cursor
             if lost > 0:
                 self._reducer.skip(lost)
-                self._reducer.apply(self._feed.standing())
-            self._reducer.apply(raws)
+                self._reducer.apply(self._others.of(self._feed.standing()))
+            self._reducer.apply(self._others.of(raws))
             self._cursor = cursor
             if stop is not None and thread_time() > stop:
                 return

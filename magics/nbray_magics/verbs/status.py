@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import nbray
+from nbray.events import WithoutOwn
 from nbray_magics.grammar import Verb
 from nbray_magics.notebook import NO_POOL, Notebook
 
@@ -36,9 +37,8 @@ def show_status(notebook: Notebook) -> None:
 def _status() -> dict[str, Any]:
     from nbray_widgets.picture import cluster
 
-    return cluster.status(
-        nbray.nodes(), nbray.cluster_resources(), nbray.available_resources(), nbray.feed().raw_since(0)[0]
-    )
+    told = WithoutOwn().of(nbray.feed().raw_since(0)[0])
+    return cluster.status(nbray.nodes(), nbray.cluster_resources(), nbray.available_resources(), told)
 
 
 STATUS = Verb(

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import nbray
-from nbray.events import PRINTED, TASK_SUBMITTED
+from nbray.events import PRINTED, TASK_SUBMITTED, WithoutOwn
 from nbray_magics.grammar import Argument, Value, Verb
 from nbray_magics.notebook import Notebook
 
@@ -46,7 +46,7 @@ def seen(notebook: Notebook) -> list[str]:
 
 
 def _seen() -> Iterable[str]:
-    raws, _ = nbray.feed().raw_since(0)
+    raws = WithoutOwn().of(nbray.feed().raw_since(0)[0])
     names = {(raw[4], raw[5]) for raw in raws if raw[0] == TASK_SUBMITTED}
     functions = {name if what == "task" else name.rpartition(".")[0] or name for name, what in names}
     printed = {raw[4] for raw in raws if raw[0] == PRINTED}

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from heapq import nsmallest
 from typing import Any
 
-from nbray.events import ACTOR, OWN_ACTORS, PROCESS, TASK_FINISHED, TASK_SUBMITTED, RawEvent
+from nbray.events import ACTOR, PROCESS, TASK_FINISHED, TASK_SUBMITTED, RawEvent
 from nbray_widgets.reducers.delta import State
 from nbray_widgets.reducers.processes import GIVEN_BACK, Processes, hexed
 from nbray_widgets.text import LONGEST_ERROR, plain
@@ -190,10 +190,6 @@ class ActorReducer:
         actor.changed = True
         if state == "dead":
             actor.died = time
-            if class_name in OWN_ACTORS:  # it is no news to anybody
-                self._totals["dead"] -= 1
-                del self._actors[actor.key]
-                return
             self._dead[actor.key] = None
             if len(self._dead) > MOST_DEAD:
                 oldest = next(iter(self._dead))

@@ -13,7 +13,6 @@ from nbray.events import (
     ACTOR,
     NODE,
     NODE_SAMPLED,
-    OWN_ACTORS,
     PROCESS,
     TASK_DISPATCHED,
     TASK_FINISHED,
@@ -155,7 +154,7 @@ class ClusterReducer:
             self._processes.apply(raw)
             key, state = hexed(raw[2]), raw[5]
             if state == "dead":
-                self._dead += self._actors.pop(key, None) is not None and raw[3] not in OWN_ACTORS
+                self._dead += self._actors.pop(key, None) is not None
             elif state in ACTOR_STATES:
                 self._actors[key] = state
         elif kind == PROCESS:

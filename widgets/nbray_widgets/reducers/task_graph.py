@@ -19,7 +19,6 @@ from nbray.events import (
     ACTOR,
     NODE,
     OBJECT,
-    OWN_ACTORS,
     PROCESS,
     TASK_DISPATCHED,
     TASK_FINISHED,
@@ -378,15 +377,10 @@ class TaskGraphReducer:
     def snapshot(self) -> State:
         """The whole picture as JSON-able values. Entries are keyed by stable ids; see ``reducers.delta``."""
         return {
-            "groups": {
-                str(group.index): _group_state(group)
-                for group in self._groups
-                if group.holder is None or group.holder.name not in OWN_ACTORS
-            },
+            "groups": {str(group.index): _group_state(group) for group in self._groups},
             "actors": {
                 str(kind.index): {"name": kind.name, "queue": kind.queue, **kind.states}
                 for kind in self._classes.values()
-                if kind.name not in OWN_ACTORS
             },
             "edges": {f"{a}>{b}>{kind}": count for (a, b, kind), count in self._edges.items()},
             "about": {
