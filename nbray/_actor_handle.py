@@ -6,12 +6,13 @@ import difflib
 import functools
 import inspect
 import types
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 import cloudpickle
 
-from nbray import _rich, _runtime
+from nbray import _hints, _rich, _runtime
 from nbray._exported import Exported, missing, short_name
 from nbray._generator import ObjectRefGenerator
 from nbray._options import (
@@ -183,7 +184,11 @@ def _caller(
 
     def remote(*args: Any, **kwargs: Any) -> Any:
         if kwargs or not signature.least <= len(args) <= signature.most:
-            signature.check(args, kwargs)
+            try:
+                signature.check(args, kwargs)
+            except TypeError as error:
+                error.args = (f"{error}{_hints.class_is_new(class_name, name, signature.text)}",)
+                raise
         refs = _runtime.current().call_actor(actor, name, args, kwargs, options, class_name)
         return refs[0] if single else refs or None
 
@@ -281,12 +286,23 @@ class ActorHandle(Generic[C]):
         meta = self._nbray_meta
         if meta.method(name) is None:
             nearest = difflib.get_close_matches(name, meta.methods, 1)
-            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            hint = _hints.class_is_new(meta.name, name, None)
+            if nearest and not hint:
+                hint = f"; did you mean {nearest[0]!r}?"
             raise AttributeError(
                 f"actor class {meta.name!r} has no method {name!r}{hint}", name=name, obj=None
             )
         found = self.__dict__[name] = ActorMethod(self._nbray_actor, name, meta)
         return found
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):
+            warnings.warn(
+                f"{name!r} is set on this handle, not on the actor: that has its attributes in its own process, where a"
+                " method can set them",
+                stacklevel=2,
+            )
+        object.__setattr__(self, name, value)
 
     def __dir__(self) -> list[str]:
         return sorted({*self._nbray_meta.methods, *self.__dict__})
@@ -388,6 +404,10 @@ class ActorClass(Generic[C]):
         given = {**self._given, **options}
         actor_options(given, is_async=is_async(self._exported.target))
         return ActorClass(self._exported, given)
+
+    def _methods_now(self) -> dict[str, Method]:
+        """Its methods: for hints."""
+        return (self._resolved or self._resolve())[1].methods
 
     def _create(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActorHandle[C]:
         options, meta, constructor = self._resolved or self._resolve()

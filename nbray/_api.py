@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from nbray import _runtime
+from nbray import _hints, _runtime
 from nbray._actor_handle import ActorHandle
 from nbray._generator import ObjectRefGenerator
 from nbray._object_ref import ObjectRef
@@ -50,11 +50,11 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
         if isinstance(object_refs, ObjectRefGenerator):
             return object_refs  # as in Ray
         raise ValueError(
-            f"get() takes an ObjectRef or a list of ObjectRefs, not {type(object_refs).__name__}"
+            f"get() takes an ObjectRef or a list of ObjectRefs, not {type(object_refs).__name__}{_hints.no_refs(object_refs)}"
         )
     if not _ONLY_REFS.issuperset(map(type, object_refs)):
         wrong = next(ref for ref in object_refs if type(ref) is not ObjectRef)
-        raise TypeError(f"get() takes ObjectRefs; the list contains {_brief(wrong)}")
+        raise TypeError(f"get() takes ObjectRefs; the list contains {_brief(wrong)}{_hints.no_refs(wrong)}")
     return _runtime.current_for(object_refs).get(object_refs, _timeout(timeout))
 
 
@@ -128,7 +128,7 @@ def wait(
     __tracebackhide__ = True
     if type(ray_waitables) is not list and not isinstance(ray_waitables, list):
         if isinstance(ray_waitables, ObjectRef):
-            raise TypeError("wait() takes a list of ObjectRefs, got a single one")
+            raise TypeError("wait() takes a list of ObjectRefs, got a single one: [ref]")
         raise TypeError(f"wait() takes a list of ObjectRefs, not {type(ray_waitables).__name__}")
     timeout = _seconds(timeout)
     if timeout is not None and timeout < 0:
@@ -137,7 +137,9 @@ def wait(
     plain = _ONLY_REFS.issuperset(map(type, ray_waitables))
     if not plain and not _WAITABLE.issuperset(map(type, ray_waitables)):
         wrong = next(each for each in ray_waitables if type(each) not in _WAITABLE)
-        raise TypeError(f"wait() takes a list of ObjectRefs; it contains {_brief(wrong)}")
+        raise TypeError(
+            f"wait() takes a list of ObjectRefs; it contains {_brief(wrong)}{_hints.no_refs(wrong)}"
+        )
     count = len(ray_waitables)
     if not count:
         return [], []

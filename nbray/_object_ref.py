@@ -117,6 +117,14 @@ class ObjectRef(Entry, Generic[T_co]):
     def __deepcopy__(self, memo: object) -> ObjectRef[T_co]:
         return self
 
+    if not TYPE_CHECKING:  # a checker shall go on to refuse what is not there
+
+        def __getattr__(self, name: str) -> Any:
+            hint = "" if name.startswith("_") else f": get() brings its value, which may have {name!r}"
+            raise AttributeError(
+                f"'ObjectRef' object has no attribute {name!r}{hint}", name=name, obj=None if hint else self
+            )
+
     def __repr__(self) -> str:
         return f"ObjectRef({self.hex()})"
 

@@ -126,6 +126,8 @@ _METHOD: dict[str, _Check] = {
     "_generator_backpressure_num_objects": checks.ahead,
 }
 _CALL: dict[str, _Check] = {**_METHOD, "name": checks.text}
+#: Names of all options that there are.
+OPTIONS = frozenset((*_TASK, *_ACTOR, *_CALL))
 
 #: What Ray knows and nbray does not have yet.
 _NOT_YET = frozenset(

@@ -103,7 +103,7 @@ class Runtime:
         name, namespace = options.name, options.namespace
         raise ActorAlreadyExistsError(
             f"an actor named {name!r} lives already in namespace {namespace!r}; get_actor({name!r}) finds it, "
-            "get_if_exists=True would have"
+            "and so does .remote() with the option get_if_exists=True"
         )
 
     def named_actor(self, name: str, namespace: str | None) -> tuple[Entry, bytes]:

@@ -12,6 +12,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from nbray import _hints
+from nbray._options import OPTIONS
+
 #: Stands for any default value. Not the value itself: signatures travel to processes that cannot have it.
 _DEFAULT: Any = ...
 
@@ -65,6 +68,8 @@ class Signature:
             else:
                 self._stub(*args, **kwargs)
         except TypeError as error:
+            told = str(error)
+            error.args = (told + _hints.option_as_argument(told, kwargs, OPTIONS),)
             raise error.with_traceback(None) from None
 
     @property
