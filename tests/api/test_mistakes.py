@@ -54,7 +54,7 @@ def test_lists_in_a_list_and_a_ref_that_is_none():
     ref = double.remote(1)
     for take in (nbray.get, nbray.wait):
         with pytest.raises(
-            TypeError, match="contain.* list .*; get each of the lists, or put their refs into one"
+            TypeError, match=r"contain.* list .*; get each of the lists, or put their refs into one"
         ):
             take([[ref], [ref]])
     with pytest.raises(TypeError, match=r"got a single one: \[ref\]"):
