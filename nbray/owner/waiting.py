@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -229,8 +230,10 @@ class Waiting:
                 stop_if_daemon()
 
     def _say_what_runs_on(self, interrupt: KeyboardInterrupt) -> None:
-        """Ctrl-C ends the wait and not the work. Said once a session, to the driver."""
-        if self.on_block is None and not self._said_what_runs_on:
+        """Ctrl-C ends the wait and not the work. Said once a session, to the driver that somebody sits at: a program's traceback
+        is its end, and then nothing runs on.
+        """
+        if self.on_block is None and not self._said_what_runs_on and _has_a_prompt():
             self._said_what_runs_on = True
             interrupt.add_note("The tasks run on. nbray.cancel(ref) ends the one that makes a ref's value.")
 
@@ -263,3 +266,13 @@ def stop_if_daemon() -> None:
     """At the interpreter's end: a daemon thread goes no further, as if it had been ended, instead of printing that it was."""
     if threading.current_thread() is not threading.main_thread():
         threading.Event().wait()
+
+
+def _has_a_prompt() -> bool:
+    """Whether this process goes on after an error: a REPL, ``python -i``, IPython, a notebook."""
+    ipython = sys.modules.get("IPython")
+    return (
+        hasattr(sys, "ps1")
+        or bool(sys.flags.inspect)
+        or (ipython is not None and ipython.get_ipython() is not None)
+    )

@@ -18,7 +18,7 @@ import sys
 import threading
 from _pickle import dumps as _c_dumps
 from collections import ChainMap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copyreg import dispatch_table as _copyreg_table
 from operator import is_not
 from pickle import PickleBuffer, Pickler, PicklingError
@@ -276,6 +276,19 @@ class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]
     dispatch_table = ChainMap(
         reducers.table, {CodeType: reduce_code}, *cloudpickle.Pickler.dispatch_table.maps
     )
+
+    def reducer_override(self, obj: Any) -> Any:
+        """As cloudpickle's, but a class with slots has them in the other process too.
+
+        cloudpickle makes it anew without: its instances then have a ``__dict__`` there, in which nobody who has the class
+        itself can read them. A ``@dataclass(slots=True)`` of a script could not come back from a task.
+        """
+        reduced = super().reducer_override(obj)
+        if isinstance(obj, type) and type(reduced) is tuple and reduced[0].__name__ == "_make_skeleton_class":
+            slots = obj.__dict__.get("__slots__")
+            if isinstance(slots, Collection):  # and not an iterator that the class used up
+                reduced[1][3]["__slots__"] = slots  # what the body of the new class begins with
+        return reduced
 
 
 def _cloud_dump(value: Any, buffer_callback: Callable[[PickleBuffer], bool] | None) -> bytes:

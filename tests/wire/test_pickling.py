@@ -205,6 +205,39 @@ for pickled in (dump([Point(4)]).pickle, dump((Point(4), {})).pickle, dump(make)
     assert function(5).twice() == by_function(5).twice() == kind(5).twice() == 30
 
 
+def test_instances_of_classes_with_slots_come_back_from_a_process_that_got_the_class_with_them():
+    script = """
+import sys
+from dataclasses import dataclass
+from nbray.wire.pickling import dump, load
+@dataclass(slots=True)
+class Point:
+    x: int
+class Named(Point):
+    __slots__ = ("__name", "__weakref__")
+    def __init__(self, x): super().__init__(x); self.__name = "p"
+    def name(self): return self.__name
+if sys.argv[1:] == ["other"]:
+    del Point, Named  # as in an executor, which has no such main module
+    points = load(sys.stdin.buffer.read())
+    assert [p.x for p in points] == [1, 2] and points[1].name() == "p"
+    assert not hasattr(points[0], "__dict__")
+    points[0].x = 3
+    sys.stdout.buffer.write(dump(points).pickle)
+else:
+    import subprocess
+    command = [sys.executable, "-c", SCRIPT, "other"]
+    there = subprocess.run(command, input=dump([Point(1), Named(2)]).pickle, capture_output=True, check=True)
+    points = load(there.stdout)
+    assert [type(p) for p in points] == [Point, Named]
+    print(points[0].x, points[1].x, points[1].name())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", f"SCRIPT = {script!r}\n" + script], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "3 2 p\n", done.stderr
+
+
 def test_an_instance_of_an_importable_class_is_pickled_by_name():
     assert b"cloudpickle" not in dump([Ref("a")]).pickle
 
