@@ -30,6 +30,7 @@ from nbray.core.impasse import LOOK, Impasse
 from nbray.core.ledger import NO_BLOCK, NO_LIMIT, Block, Lease, Ledger, Node, Resources, add_up, readable
 from nbray.core.messages import Loss, Spec
 from nbray.core.reclaim import Reclaim
+from nbray.core.sizes import Sizes
 from nbray.core.waiting import Shape, ShapeKey, WaitingList, Want
 
 PATIENCE = 4  # placements of others that a waiting shape lets pass
@@ -39,8 +40,6 @@ ATTEMPTS = 3  # placements of one want that may fail in a row before its owner i
 SIGNALLED = 0.02
 #: Seconds for which a request that no node can meet waits for a sign that the cluster can grow.
 GROWTH = 0.8
-#: Seconds for which CPUs beyond the least must be free before a node loses them again.
-SPARE = 5.0
 
 
 class Placement:
@@ -70,14 +69,13 @@ class Placement:
         self._reservation: tuple[NodeId, ShapeKey] | None = None
         self._effects: list[Effect] = []
         self._last_lease = 0
-        self._elastic = False  # some node may have more CPUs than it has at least
-        self._peaks: dict[NodeId, int] = {}  # the most CPU that was needed since there was more
+        self._sizes = Sizes(self.ledger, self._resized)
 
     def drain(self) -> list[Effect]:
         """Place what can be placed; the effects since the last call, in the order in which they are to happen."""
         self._pump()
-        if self._elastic:
-            self._adapt()
+        if self._sizes.elastic:
+            self._effects += self._sizes.adapt(self.demand().get("CPU", 0))
             self._pump()
         if self.ledger.full and not self._looking:
             self._look()
@@ -122,37 +120,14 @@ class Placement:
         if node is None:
             return
         fewer = most < node.cpus[1]
-        node.cpus = (least, most)
-        self._elastic = any(node.cpus[0] < node.cpus[1] for node in self.ledger.nodes.values())
-        self._set_cpus(node, min(max(node.totals.get("CPU", 0), least), most))
+        self._sizes.set(node, least, most)
         if fewer:
             self._had_more(id)
 
-    def _set_cpus(self, node: Node, cpus: int) -> None:
-        if cpus != node.totals.get("CPU", 0):
-            self.ledger.resize(node, cpus)
-            self._impasse.moves += 1
-            self._waiting.unblock()
-            self._effects.append(Resized(node.id))
-
-    def _adapt(self) -> None:
-        """Nodes that may have more CPUs get what work waits for; those that have more than they use lose it after a while."""
-        waits = self.demand().get("CPU", 0)
-        for node in self.ledger.nodes.values():
-            (least, most), total = node.cpus, node.totals.get("CPU", 0)
-            needs = min(max(total - node.free.get("CPU", 0) + waits, least), most)
-            if total < needs:
-                self._set_cpus(node, needs)
-            elif total > needs and node.id not in self._peaks:
-                self._effects.append(Recheck(SPARE, ("spare", node.id)))
-                self._peaks[node.id] = needs
-            if node.id in self._peaks:
-                self._peaks[node.id] = max(self._peaks[node.id], needs)
-
-    def _still_spare(self, id: NodeId) -> None:
-        peak, node = self._peaks.pop(id, 0), self.ledger.nodes.get(id)
-        if node is not None:
-            self._set_cpus(node, min(max(peak, node.cpus[0]), node.totals["CPU"]))
+    def _resized(self, node: Node) -> None:
+        self._impasse.moves += 1
+        self._waiting.unblock()
+        self._effects.append(Resized(node.id))
 
     def _had_more(self, id: NodeId) -> None:
         """There is less than before: what waits may wait for what is nowhere any more."""
@@ -282,7 +257,7 @@ class Placement:
         if what == "unmet":
             self._still_unmet(*fields)
         elif what == "spare":
-            self._still_spare(*fields)
+            self._sizes.still_spare(*fields)
         else:
             self._still_kept_out(*fields)
 

@@ -8,7 +8,8 @@ from nbray.core.effects import ActorLost, Place
 from nbray.core.impasse import GRACE, LONG_GRACE
 from nbray.core.ledger import Block, readable
 from nbray.core.messages import RESOURCE_UNIT
-from nbray.core.placement import PATIENCE, SPARE
+from nbray.core.placement import PATIENCE
+from nbray.core.sizes import SPARE
 
 
 # --- what can never be ---------------------------------------------------------------------------------------------
