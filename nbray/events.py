@@ -151,7 +151,8 @@ class Printed(NamedTuple):
     """Whole lines that a task or actor printed, as they reached the driver.
 
     ``origin`` is the opaque id of the notebook cell that submitted the call, "" outside of notebooks; ``task`` the call's id, ""
-    for what no call printed; ``name`` of the function, or of the actor's class; ``stream`` 1 for stdout, 2 for stderr.
+    for what no call printed; ``name`` of the function, or of the actor (its class's, or what its ``__repr__`` says); ``stream`` 1
+    for stdout, 2 for stderr.
     Who prints a lot is quoted only: a line that begins with "..." says how much was left out. Of old texts only the first lines
     are kept.
     """

@@ -31,7 +31,8 @@ class Output(NamedTuple):
 
     Attributes:
         origin: what ``enter`` was given where the call was submitted, or the call from which that stems; "" for none.
-        task: id of the call that printed, "" if none did. name: of the function, or of the actor's class.
+        task: id of the call that printed, "" if none did. name: of the function, or of the actor (its class's, or
+            what its ``__repr__`` says).
         stream: 1, 2, or ``DISPLAY``; then ``displays`` reads the text.
         prefix: what a terminal shows before each line.
         process: id of the executor. pid: its pid. node: id of its node.

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from functools import partial
-from types import CoroutineType
+from types import CoroutineType, FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
@@ -26,11 +26,15 @@ from nbray.executor.running import ArgumentLost, Caller, Current, NeverBegan
 if TYPE_CHECKING:
     from nbray.executor.main import Executor
 
+#: Characters of an actor's ``repr`` that stand before each of its lines.
+LABEL = 60
+
 
 def become(executor: Executor, creation: bytes) -> None:
     """Run the constructor; then this process is that actor, or ends."""
     name, blob, payload, slots, concurrency, job, namespace, more = msgpack.unpackb(creation, use_list=False)
     executor.class_name, executor.actor_name, executor.handle = name, more.get("name", ""), more["handle"]
+    executor.label = name
     executor.upstream.maker = more["origin"]
     owner = executor.owner
     owner.job, owner.namespace = job, namespace
@@ -53,6 +57,7 @@ def become(executor: Executor, creation: bytes) -> None:
             else:
                 executor.runner.instance = cls(*args, **kwargs)
             del args, kwargs
+            executor.label = _label(executor.runner.instance, name)
         finally:
             if forks.forked:
                 forks.leave()
@@ -74,6 +79,17 @@ def become(executor: Executor, creation: bytes) -> None:
             loop.run(AsyncHost(executor, concurrency, groups).serve())
     elif concurrency > 1 or groups:
         Crews(executor, concurrency, groups).serve()
+
+
+def _label(instance: Any, name: str) -> str:
+    """What names an actor before its lines: the ``__repr__`` that its class defines, as in Ray; else the name of its class."""
+    if type(type(instance).__repr__) is not FunctionType:  # that of object, or of dict
+        return name
+    try:
+        first, *more = repr(instance).split("\n", 1)
+    except Exception:
+        return name
+    return f"{first[:LABEL]}..." if more or len(first) > LABEL else first or name
 
 
 class _Made(NamedTuple):

@@ -60,6 +60,8 @@ class Executor:
         self.actor_id: bytes = b""
         self.epoch = 0
         self.class_name = self.class_path = self.actor_name = ""
+        #: What names this actor before its lines.
+        self.label = ""
         #: Of the actor that this is, as ``owner/creating.py`` packs it.
         self.handle = b""
         self.intake = Intake(self)

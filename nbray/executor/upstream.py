@@ -75,7 +75,10 @@ class Upstream:
         ):  # a fork of user code; a finalizer amid a transition
             outlet.write(number, data, None)
             return
-        outlet.print(number, data, current() or self.recent, self.recent)
+        by: By = self.recent
+        if by is None and self._executor.label:
+            by = self._author(None)  # a constructor: its lines wait for a caller, and by then the label is another
+        outlet.print(number, data, current() or by, by)
         if time.monotonic() - self._pumped < _GATHER:
             self.owner.lead.nudge()  # whoever polls next passes it on
             return
@@ -139,7 +142,7 @@ class Upstream:
         if isinstance(by, tuple):
             return by
         call = by or self.recent
-        name = self._executor.class_name
+        name = self._executor.label
         if call is None:
             return (name or NOBODY[0], self.maker, b"", self.owner.process)
         return (name or call.name, call.origin, call.task_id, self.owner.process)

@@ -89,7 +89,10 @@ class Chronicle:
             target.last if call is None else (call.function.name, call.origin, call.sequence)
         )
         task = object_id(self.owner.process, sequence) if sequence else b""
-        return (target.machine.name or name or NOBODY[0], origin, task, target.process)
+        if target.machine.name:  # an actor, which may have told a name of its own
+            node = peer.peer.node if peer.peer is not None else b""
+            name = self.owner.console.name_of(peer.pid, node) or target.machine.name
+        return (name or NOBODY[0], origin, task, target.process)
 
     def _heard(self, author: Author, stream: int, text: str, pid: int, node: bytes) -> None:
         """The driver's console: what is printed goes into the feed."""

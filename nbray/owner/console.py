@@ -56,14 +56,17 @@ class Console:
         self._lock = threading.RLock()
         self._writing = False
         self._ends: OrderedDict[tuple[int, bytes, int], int] = OrderedDict()
+        self._names: OrderedDict[tuple[int, bytes], str] = OrderedDict()
         self._gone: OrderedDict[tuple[int, bytes], Author] = OrderedDict()
 
     def add(self, who: Author, stream: int, text: str, pid: int, node: bytes, end: int = 0) -> None:
         """Under the owner's lock, in the order of arrival, before the result of the call that printed it is taken in."""
         if end:
             self._ends[pid, node, stream] = end
-            if len(self._ends) > _PROCESSES:
-                self._ends.popitem(last=False)
+            self._names[pid, node] = who[0]
+            for known in (self._ends, self._names):
+                if len(known) > _PROCESSES:
+                    known.popitem(last=False)
         if self.heard is not None:
             self.heard(who, stream, text, pid, node)
         if self.output is not None:
@@ -74,6 +77,10 @@ class Console:
         self._gone[pid, node] = author
         if len(self._gone) > _PROCESSES:
             self._gone.popitem(last=False)
+
+    def name_of(self, pid: int, node: bytes) -> str:
+        """Under which name a process printed last; "" if it has not."""
+        return self._names.get((pid, node), "")
 
     def last_of(self, pid: int, node: bytes) -> Author:
         return self._gone.get((pid, node), NOBODY)

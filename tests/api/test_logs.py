@@ -178,6 +178,53 @@ def test_an_actor_is_named_by_its_class_from_init_on():
     assert "(Counter pid=N) ZeroDivisionError: division by zero" in err
 
 
+def test_an_actor_whose_class_defines_a_repr_is_named_by_it_once_it_is_made():
+    out, _ = output("""
+        @nbray.remote
+        class Model:
+            def __init__(self, key):
+                print("made")
+                self.key = key
+            def __repr__(self):
+                return f"Model({self.key})"
+            def say(self):
+                print("hello")
+            def end(self):
+                os.write(1, b"last words")
+                os._exit(1)
+        @nbray.remote
+        class Odd(dict):
+            def __repr__(self):
+                return 1 / 0
+            def say(self):
+                print("odd")
+        @nbray.remote
+        class Long(dict):
+            def __repr__(self):
+                return "x" * 100
+            def say(self):
+                print("long")
+        @nbray.remote
+        class Bare(dict):
+            def say(self):
+                print("bare")
+        with nbray.init(num_cpus=1):
+            model = Model.remote("en")
+            nbray.get(model.say.remote())
+            nbray.wait([model.end.remote()])
+            for kind in (Odd, Long, Bare):
+                nbray.get(kind.remote({}).say.remote())
+    """)
+    assert out == [
+        "(Model pid=N) made",
+        "(Model(en) pid=N) hello",
+        "(Model(en) pid=N) last words",
+        "(Odd pid=N) odd",
+        f"({'x' * 60}... pid=N) long",
+        "(Bare pid=N) bare",
+    ]
+
+
 def test_a_driver_that_wants_no_output_gets_none():
     script = """
         @nbray.remote
