@@ -77,7 +77,8 @@ class Upstream:
             return
         by: By = self.recent
         if by is None and self._executor.label:
-            by = self._author(None)  # a constructor: its lines wait for a caller, and by then the label is another
+            # A constructor: its lines wait for a caller, and by then the label is another.
+            by = self._author(None)
         outlet.print(number, data, current() or by, by)
         if time.monotonic() - self._pumped < _GATHER:
             self.owner.lead.nudge()  # whoever polls next passes it on
