@@ -50,11 +50,13 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
         if isinstance(object_refs, ObjectRefGenerator):
             return object_refs  # as in Ray
         raise ValueError(
-            f"get() takes an ObjectRef or a list of ObjectRefs, not {type(object_refs).__name__}{_hints.no_refs(object_refs)}"
+            f"get() takes an ObjectRef or a list of ObjectRefs, not {type(object_refs).__name__}{_hints.no_ref(object_refs)}"
         )
     if not _ONLY_REFS.issuperset(map(type, object_refs)):
         wrong = next(ref for ref in object_refs if type(ref) is not ObjectRef)
-        raise TypeError(f"get() takes ObjectRefs; the list contains {_brief(wrong)}{_hints.no_refs(wrong)}")
+        raise TypeError(
+            f"get() takes ObjectRefs; the list contains {_brief(wrong)}{_hints.no_ref(wrong, nested=True)}"
+        )
     return _runtime.current_for(object_refs).get(object_refs, _timeout(timeout))
 
 
@@ -138,7 +140,7 @@ def wait(
     if not plain and not _WAITABLE.issuperset(map(type, ray_waitables)):
         wrong = next(each for each in ray_waitables if type(each) not in _WAITABLE)
         raise TypeError(
-            f"wait() takes a list of ObjectRefs; it contains {_brief(wrong)}{_hints.no_refs(wrong)}"
+            f"wait() takes a list of ObjectRefs; it contains {_brief(wrong)}{_hints.no_ref(wrong, nested=True)}"
         )
     count = len(ray_waitables)
     if not count:

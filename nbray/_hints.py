@@ -28,10 +28,10 @@ def class_is_new(class_name: str, method: str, parameters: str | None) -> str:
     return f"; {class_name} was defined anew since, and this actor is older: make a new one"
 
 
-def no_refs(value: Any) -> str:
-    """For ``get`` of what gives refs when it is called, and of lists in a list."""
+def no_ref(value: Any, *, nested: bool = False) -> str:
+    """For ``get`` of what gives refs when it is called, and of lists that are ``nested`` in a list."""
     if callable(getattr(value, "remote", None)):
         return "; a call of it gives one: .remote(...)"
-    if isinstance(value, list | tuple):
+    if nested and isinstance(value, list | tuple):
         return "; get each of the lists, or put their refs into one list"
     return ""

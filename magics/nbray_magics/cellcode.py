@@ -116,7 +116,7 @@ def _names(
     for statement, scope in zip(statements, scopes, strict=True):
         walrus = {node.target.id for node in ast.walk(statement) if isinstance(node, ast.NamedExpr)}
         unsure = scope.stores if isinstance(statement, _COMPOUND) else scope.stores & walrus
-        open_reads = scope.reads - surely
+        open_reads = (scope.reads | scope.deletes) - surely  # what is deleted has to be there
         perhaps |= open_reads & (maybe | unsure)
         reads |= open_reads - maybe - unsure
         # A function may be called after what it reads was assigned further down.

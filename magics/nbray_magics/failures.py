@@ -39,7 +39,8 @@ def syntax_error(shell: Any, error: SyntaxError) -> CellFailed:
 def pool_error(error: RayError) -> RayError:
     """The same error; IPython will show what it says and, if the cell let it through, the cell's lines; no frames of ours."""
     notes = [note for note in getattr(error, "__notes__", ()) if "Traceback" in note]
-    lines = [f"{type(error).__name__}: {error}", *notes]
+    # A cell in an actor is a call of a method that the user has not written.
+    lines = [f"{type(error).__name__}: {error}".replace(".__ray_call__", ""), *notes]
     error.__dict__["_render_traceback_"] = lambda: lines
     return error
 

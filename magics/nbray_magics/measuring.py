@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -260,16 +259,3 @@ def _comes_from(error: BaseException, filename: str) -> bool:
             return True
         frame = frame.tb_next
     return False
-
-
-# --- files -------------------------------------------------------------------------------------------------------------
-
-
-def file_to_write(text: str) -> Path:
-    """A file in a directory that is there: better said before a long measurement than after it."""
-    path = Path(text).expanduser()
-    if not path.parent.is_dir():
-        raise ValueError(f"a file in a directory that exists (there is no {str(path.parent)!r})")
-    if path.is_dir():
-        raise ValueError("a file, and this is a directory")
-    return path

@@ -66,7 +66,7 @@ def _arguments(table: Table, verb: Verb, words: list[str]) -> dict[str, Any]:
         option = flags.get(flag)
         if option is not None:
             _take(table, verb, option, flag, value, rest, given)
-        elif word.startswith("-") and len(word) > 1:
+        elif word.startswith("-") and len(word) > 1 and not (verb.arguments and word[1].isdigit()):
             raise NbrayUsageError(f"{_named(table, verb)} has no option {nearest(flag, flags)}")
         else:
             loose.append(word)
@@ -148,7 +148,8 @@ def split(word: str, flags: dict[str, Option]) -> tuple[str, str | None]:
     if equals and flag.startswith("-"):
         return flag, value
     short = flags.get(word[:2])
-    if short is not None and short.values and word not in flags and not word.startswith("--"):
+    typo = f"-{word}" in flags  # -out is --out with a dash too few, and not -o ut
+    if short is not None and short.values and word not in flags and not word.startswith("--") and not typo:
         return word[:2], word[2:]
     return word, None
 
@@ -156,7 +157,8 @@ def split(word: str, flags: dict[str, Option]) -> tuple[str, str | None]:
 def nearest(word: str, known: Iterable[str]) -> str:
     """The word, quoted, and what may have been meant."""
     known = list(known)
-    near = get_close_matches(word, known, n=1, cutoff=0.5)
+    begun = [each for each in known if len(word) > 2 and each.startswith(word)]
+    near = begun or get_close_matches(word, known, n=1, cutoff=0.5)
     if near:
         return f"{word!r}: did you mean {near[0]!r}?"
     return f"{word!r}: {'known are ' + ', '.join(known) if known else 'there are none'}"

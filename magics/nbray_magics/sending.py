@@ -96,6 +96,8 @@ def wanted(cell: Cell, out: Sequence[str]) -> tuple[str, ...]:
     # A name much like one of the cell's is a typo.
     if code.has_value and len(foreign) == 1 and not get_close_matches(foreign[0], known, cutoff=0.75):
         return tuple(VALUE if name == foreign[0] else name for name in out)
+    if not code.assigns:
+        raise NbrayUsageError(f"-o {foreign[0]}: the cell assigns nothing")
     meant = nearest(foreign[0], code.assigns)
     raise NbrayUsageError(f"-o {foreign[0]}: the cell assigns no {meant}")
 
@@ -142,10 +144,11 @@ def _there(notebook: Notebook, wanted: frozenset[str]) -> set[str]:
         for name in wanted
         if name in names and not (hasattr(builtins, name) and hidden.get(name, builtins) is names[name])
     }
-    if "get_ipython" in found:
-        raise NbrayUsageError(
-            "the cell uses get_ipython(), which is the notebook's: there is no IPython in the pool"
-        )
+    for name in found & {"get_ipython", "exit", "quit"}:
+        if hidden.get(name) is names[name]:
+            raise NbrayUsageError(
+                f"the cell uses {name}(), which is the notebook's: there is no IPython in the pool"
+            )
     return found
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from keyword import iskeyword
+from pathlib import Path
 
 
-def whole(what: str, least: int = 1) -> Callable[[str], int]:
-    """A whole number of ``what``, at least ``least``."""
+def whole(what: str, least: int = 1, most: float = math.inf) -> Callable[[str], int]:
+    """A whole number of ``what``, at least ``least`` and at most ``most``."""
 
     def read(text: str) -> int:
         try:
@@ -17,6 +18,8 @@ def whole(what: str, least: int = 1) -> Callable[[str], int]:
             number = least - 1
         if number < least:
             raise ValueError(f"a whole number of {what}, at least {least}")
+        if number > most:
+            raise ValueError(f"a whole number of {what}, at most {most:,}")
         return number
 
     return read
@@ -62,9 +65,25 @@ def name(text: str) -> str:
 def quantity(text: str) -> tuple[str, float]:
     """``name=2``: a resource and how much of it."""
     key, equals, number = text.partition("=")
+    key = key.strip()
+    if key in _HAVE_OPTIONS:
+        raise ValueError(f"resources of your own ({key}s are asked for with {_HAVE_OPTIONS[key]})")
     try:
-        if not (equals and key.strip()):
+        if not (equals and key):
             raise ValueError
-        return key.strip(), amount("units")(number)
+        return key, amount("units")(number)
     except ValueError:
         raise ValueError("NAME=NUMBER") from None
+
+
+_HAVE_OPTIONS = {"CPU": "--num-cpus", "GPU": "--num-gpus"}
+
+
+def file_to_write(text: str) -> Path:
+    """A file in a directory that is there: better said before a long measurement than after it."""
+    path = Path(text).expanduser()
+    if not path.parent.is_dir():
+        raise ValueError(f"a file in a directory that exists (there is no {str(path.parent)!r})")
+    if path.is_dir():
+        raise ValueError("a file, and this is a directory")
+    return path

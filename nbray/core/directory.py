@@ -153,7 +153,10 @@ class ActorDirectory:
         record = self._actors.get(actor)
         if record is None:
             return
-        loss: Loss = ("killed", "killed by nbray.kill", 0, 0, "")
+        how = "killed by nbray.kill"
+        if no_restart and record.max_restarts:
+            how += "; no_restart=False would have let it restart"
+        loss: Loss = ("killed", how, 0, 0, "")
         if no_restart:
             self._die(record, loss)
         elif record.state == ALIVE:

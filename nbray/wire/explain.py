@@ -19,6 +19,8 @@ from nbray.wire.pickling import PROTOCOL, CloudPickler, RefCollector
 TIME_LIMIT = 1.0
 """Seconds after which the search says how far it has come."""
 _DEPTH_LIMIT = 30
+#: Steps of the way that a sentence tells before it goes on to the last one.
+_STEPS_TOLD = 4
 
 
 class _Part(NamedTuple):
@@ -61,7 +63,14 @@ def explain_unpicklable(value: Any, error: BaseException, what: str | None = Non
     """
     path, complete = _way_to_culprit(value, _DEPTH_LIMIT)
     text = f"cannot pickle {what or _describe(value)}"
+    skipped = range(_STEPS_TOLD, len(path) - 1)
     for number, part in enumerate(path):
+        if number in skipped:
+            if number == skipped[0]:
+                text += (
+                    f", and {len(skipped)} {'step' if len(skipped) == 1 else 'steps'} further on something"
+                )
+            continue
         how = f"{part.how} {part.name}" if part.name else part.how
         text += f"{': it' if number == 0 else ', which'} {how} ({_type_and_place(part.value)})"
     if path and not complete:

@@ -57,6 +57,8 @@ def test_lists_in_a_list_and_a_ref_that_is_none():
             TypeError, match=r"contain.* list .*; get each of the lists, or put their refs into one"
         ):
             take([[ref], [ref]])
+    with pytest.raises(ValueError, match=r"or a list of ObjectRefs, not tuple$"):
+        nbray.get((ref, ref))
     with pytest.raises(TypeError, match=r"got a single one: \[ref\]"):
         nbray.wait(ref)
 
@@ -96,6 +98,16 @@ def test_the_class_was_edited_and_the_actor_is_of_the_old_one(monkeypatch):
         _ = old.wlak
     with pytest.raises(TypeError, match=r"5 were given$"):
         nbray.remote(new).remote().walk.remote(1, 2, 3, 4)
+
+
+def test_kill_is_for_good_unless_told_otherwise():
+    walker = nbray.remote(Walker).options(max_restarts=1).remote()
+    nbray.get(walker.walk.remote(1))
+    nbray.kill(walker)
+    with pytest.raises(
+        nbray.exceptions.ActorDiedError, match=r"killed by nbray\.kill; no_restart=False would have let"
+    ):
+        nbray.get(walker.walk.remote(1))
 
 
 def test_a_name_that_lives_is_taken_and_how_to_find_it():

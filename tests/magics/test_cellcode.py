@@ -38,6 +38,8 @@ def of(source: str) -> CellCode:
         ("if __name__ == '__main__':\n    x", {"x"}),
         ("if False:\n    never", set()),
         ("del x\nx", {"x"}),
+        ("del x", {"x"}),
+        ("x = 1\ndel x", set()),
         ("y = 1\ndel y\ny", {"y"}),
         ("", set()),
     ],

@@ -117,6 +117,12 @@ def test_assigned_names_come_back_all_or_none(shared: Kernel):
             "-o reslt: the cell assigns no 'reslt': did you mean 'result'?",
         ),
         ("%%nbray -o x\nfor x in (): pass", "nothing is called 'x', which -o wants"),
+        ("%%nbray -o x\n# nothing", "-o x: the cell assigns nothing"),
+        ("%%nbray -out x\nx = 1", "%%nbray has no option '-out': did you mean '--out'?"),
+        ("%%nbray --each 99999999999\n1", "--each takes a whole number of copies, at most 100,000"),
+        ("%%nbray --resources a=1,a=2\n1", "--resources gives 'a' twice"),
+        ("%%nbray --resources CPU=2\n1", "CPUs are asked for with --num-cpus"),
+        ("%%nbray\nexit()", "the cell uses exit(), which is the notebook's"),
         ("%%nbray --actor nobody\n1", "no living actor and no variable with a handle is called 'nobody'"),
         (
             "%%nbray --actor a --num-cpus 2\n1",
@@ -155,8 +161,16 @@ def test_a_dead_actor_is_said_to_be_dead(shared: Kernel):
     shared.ok("@nbray.remote\nclass A:\n    pass\nended = A.remote()\nnbray.kill(ended)")
     shown = shared.fails("%%nbray --actor ended\n1")
     assert shown.startswith("ActorDiedError: ")
-    assert "is dead" in shown
+    assert "The actor of A is dead" in shown
     assert "\n" not in shown.strip()
+
+
+def test_a_cell_may_delete_what_the_notebook_has_and_the_notebook_keeps_it(shared: Kernel):
+    shared.ok("kept = [1]")
+    shared.ok("%%nbray -o left\ndel kept\nleft = 'kept' in globals()")
+    assert shared.value("(left, kept)") == "(False, [1])"
+    assert "'kept', which -o wants" in shared.fails("%%nbray -o kept\ndel kept")
+    assert shared.value("kept") == "[1]"
 
 
 def test_names_are_shown_as_text(shared: Kernel):

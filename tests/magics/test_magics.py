@@ -154,7 +154,9 @@ def test_scale_and_trace(run, pool, tmp_path):
     assert "the pool has 3 CPUs now" in run("%nbray scale 3")
     assert "wrote" in run(f"%nbray trace '{tmp_path}/my trace.json'")
     assert (tmp_path / "my trace.json").read_text() == "[]"
-    assert "No such file or directory" in run(f"%nbray trace {tmp_path}/none/x.json")
+    assert "FILE takes a file in a directory that exists" in run(f"%nbray trace {tmp_path}/none/x.json")
+    assert "FILE takes a file, and this is a directory" in run(f"%nbray trace {tmp_path}")
+    assert "N takes a whole number of CPUs, at least 1, not '-1'" in run("%nbray scale -1")
 
 
 def test_status_counts_tasks(run, pool):

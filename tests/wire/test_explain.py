@@ -56,6 +56,23 @@ def test_a_default_is_named():
     assert "it has a default for its parameter 'c' (type _thread.lock)" in why(g)
 
 
+def test_of_a_long_way_the_beginning_and_the_end_are_told():
+    deep = {"here": [lock]}
+    for step in range(7):
+        deep = {step: deep}
+
+    def f():
+        return deep
+
+    told = why(f)
+    assert "captures the variable 'deep' (type dict), which has the item [6] (type dict), which" in told
+    assert (
+        "has the item [4] (type dict), and 5 steps further on something, which has the item [0] (type _thread.lock): "
+        in told
+    )
+    assert len(told) < 500
+
+
 def test_the_way_through_objects_and_containers_is_told():
     class Model:
         def __init__(self):

@@ -10,9 +10,9 @@ import nbray
 from nbray.bench.cases import CASES
 from nbray.bench.peers import PEERS
 from nbray_magics.grammar import Argument, Option, Value, Verb
-from nbray_magics.measuring import Picture, file_to_write
+from nbray_magics.measuring import Picture
 from nbray_magics.notebook import Notebook
-from nbray_magics.values import positive, whole
+from nbray_magics.values import file_to_write, positive, whole
 
 
 def bench(

@@ -12,11 +12,14 @@ from nbray.bench.splits.runs import run_once
 from nbray.bench.splits.sweeping import WORKERS, asked_for, planned, run_in_pool
 from nbray.bench.splits.timings import Timing
 from nbray_magics.grammar import NbrayUsageError, Option, Value, Verb
-from nbray_magics.measuring import Picture, check_parameters, file_to_write, runner, start_pool, variables
+from nbray_magics.measuring import Picture, check_parameters, runner, start_pool, variables
 from nbray_magics.notebook import Notebook
 from nbray_magics.notebook import variables as names_of_variables
 from nbray_magics.sending import Cell, understand
-from nbray_magics.values import whole
+from nbray_magics.values import file_to_write, whole
+
+#: More than anybody waits for.
+MOST_ROUNDS = 1_000
 
 
 def time(notebook: Notebook, text: str, rounds: int | None = None) -> object:
@@ -134,7 +137,7 @@ TIME = Verb(
             ("-r", "--rounds"),
             "rounds",
             "how often; with 2 or more, one run before them is not counted. Default: as often as fits into 5 s, 7 at most",
-            (Value("R", whole("runs")),),
+            (Value("R", whole("runs", most=MOST_ROUNDS)),),
         ),
     ),
     examples=("%%nbray time -r 5",),
@@ -147,7 +150,8 @@ SWEEP = Verb(
     details="The cell runs in the notebook, once for each value of NAME and number of workers, in turn, several rounds.\n"
     "NAME and workers are set for it and are as before afterwards. Workers are the CPUs that tasks may use: an actor\n"
     "that does nothing holds the others, so what lives in the pool stays. A local pool that has fewer is larger meanwhile.\n"
-    "A cell that makes actors makes as many as the variable workers says.\n"
+    "A cell that makes actors makes as many as the variable workers says. Actors that were made before cannot be limited:\n"
+    "those that hold CPUs have to end first, and of others that do some of the work the result says so.\n"
     "Shown are the times with their spread, the best split, and why the others are slower. The serial run to compare\n"
     "with is CODE, if it is given; else what the tasks themselves take in sum, with the fewest workers.\n"
     f"Values: {values.FORMS}; or words.\n"
@@ -175,7 +179,7 @@ SWEEP = Verb(
             ("-r", "--rounds"),
             "rounds",
             "how often each is measured; default 3",
-            (Value("R", whole("rounds")),),
+            (Value("R", whole("rounds", most=MOST_ROUNDS)),),
         ),
         Option(("--serial",), "serial", "the same work without a pool, in quotes", (Value("CODE"),)),
         Option(("--json",), "json", "write every run to FILE", (Value("FILE", file_to_write),)),

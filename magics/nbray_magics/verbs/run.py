@@ -20,6 +20,8 @@ from nbray_magics.sending import program, send, understand, wanted
 from nbray_magics.values import amount, name, quantity, whole
 
 NUMBERS = ("rank", "i")
+#: Of one cell. Each is a task, and what comes back is a list.
+MOST_COPIES = 100_000
 
 
 def run(
@@ -37,6 +39,10 @@ def run(
         names = (*names, VALUE)
     if actor is not None and resources:
         raise NbrayUsageError("--actor NAME: the actor has its CPUs and other resources already")
+    own = [name for name, _ in resources.get("resources", ())]
+    twice = next((name for name in own if own.count(name) > 1), None)
+    if twice is not None:
+        raise NbrayUsageError(f"--resources gives {twice!r} twice")
     handle = _living(notebook, actor) if actor is not None else None
     start_if_needed()
     given = frozenset(NUMBERS if each is not None else ()) | frozenset(
@@ -72,11 +78,11 @@ def start_if_needed() -> None:
 
 def _living(notebook: Notebook, wanted: str) -> ActorHandle[Any]:
     """The actor: a variable that holds a handle, or an actor of that name."""
+    if not nbray.is_initialized():
+        raise NbrayUsageError(f"--actor {wanted}: no pool is running, so there is no actor")
     found = notebook.names.get(wanted)
     if isinstance(found, ActorHandle):
         return found
-    if not nbray.is_initialized():
-        raise NbrayUsageError(f"--actor {wanted}: no pool is running, so there is no actor")
     try:
         return nbray.get_actor(wanted)
     except ValueError:
@@ -186,7 +192,7 @@ RUN = Verb(
             ("--each",),
             "each",
             "run N copies; each has its number, from 0, as rank (and i), and what comes back is a list",
-            (Value("N", whole("copies")),),
+            (Value("N", whole("copies", most=MOST_COPIES)),),
         ),
     ),
     examples=(

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nbray.events import TASK_DISPATCHED, TASK_FINISHED, TASK_SUBMITTED, RawEvent
+from nbray.events import ACTOR, TASK_DISPATCHED, TASK_FINISHED, TASK_SUBMITTED, RawEvent
 
 Floats = NDArray[np.float64]
 
@@ -34,6 +34,9 @@ PARTS = {
 # Submissions that follow one another faster than this are one burst: who is idle in it waits for the submitter.
 BURST = 0.002
 
+# Of the tasks' time, what actors that were made before have to do to be spoken of: a counter that is told of progress does less.
+MENTIONED = 0.1
+
 _BLOCKED, _READY, _SENDING, _RUNNING, _RETURNING = range(5)
 
 
@@ -41,7 +44,8 @@ class Account(NamedTuple):
     """What ``cpus`` CPUs did in ``wall`` seconds. The parts are CPU-seconds and add up to ``wall * cpus``.
 
     ``tasks`` counts tasks and actor calls; ``mean`` and ``longest`` are how long they ran, in seconds. ``nested``: how many of
-    them tasks submitted. ``lost``: events that were gone before they could be read; with any of them the figures are too low.
+    them tasks submitted. ``older``: actors that were made before and did a part of the work worth mentioning: they hold to no
+    number of CPUs. ``lost``: events that were gone before they could be read; with any of them the figures are too low.
     """
 
     wall: float
@@ -58,6 +62,7 @@ class Account(NamedTuple):
     too_few: float = 0.0
     own: float = 0.0
     lost: int = 0
+    older: int = 0
 
     @property
     def efficiency(self) -> float:
@@ -79,10 +84,11 @@ class Account(NamedTuple):
 
 
 class _Task:
-    __slots__ = ("dispatched", "finished", "needs", "parent", "runs", "submitted")
+    __slots__ = ("actor", "dispatched", "finished", "needs", "parent", "runs", "submitted")
 
-    def __init__(self, submitted: float, needs: Sequence[str], parent: str) -> None:
+    def __init__(self, submitted: float, needs: Sequence[str], parent: str, actor: bytes | str = "") -> None:
         self.submitted = submitted
+        self.actor = actor
         self.needs = needs
         self.parent = parent
         self.dispatched: float | None = None
@@ -96,6 +102,7 @@ class Tasks:
     def __init__(self, began: float = 0.0) -> None:
         self._began = began
         self._tasks: dict[tuple[bytes, int], _Task] = {}
+        self._new_actors: set[bytes | str] = set()
         self._unfinished = 0
         self.failed = 0
         self.lost = 0
@@ -107,7 +114,7 @@ class Tasks:
             if kind == TASK_SUBMITTED:
                 if raw[1] < self._began:
                     continue
-                self._tasks[raw[2], raw[3]] = _Task(raw[1], raw[8], raw[7])
+                self._tasks[raw[2], raw[3]] = _Task(raw[1], raw[8], raw[7], raw[6])
                 self._unfinished += 1
             elif kind == TASK_DISPATCHED:
                 task = self._tasks.get((raw[2], raw[3]))
@@ -125,6 +132,8 @@ class Tasks:
                     self.last = max(self.last, time)
                     self._unfinished -= 1
                     self.failed += state != "done"
+            elif kind == ACTOR and raw[5] == "pending":
+                self._new_actors.add(raw[2])
 
     @property
     def unfinished(self) -> int:
@@ -154,8 +163,20 @@ class Tasks:
             mean=sum(durations) / len(durations) if durations else 0.0,
             longest=max(durations, default=0.0),
             lost=self.lost,
+            older=self._older_actors(),
             **parts,
         )
+
+    def _older_actors(self) -> int:
+        whole, theirs = 0.0, 0.0
+        found = set()
+        for task in self._tasks.values():
+            took = sum(end - start for start, end in task.runs)
+            whole += took
+            if task.actor and task.actor not in self._new_actors:
+                found.add(task.actor)
+                theirs += took
+        return len(found) if theirs > MENTIONED * whole else 0
 
     def _submissions(self) -> Floats:
         return np.sort(np.array([task.submitted for task in self._tasks.values()]))

@@ -99,8 +99,8 @@ def check_idle() -> None:
 def busy(wanted: float) -> str:
     free = nbray.available_resources().get("CPU", 0)
     return (
-        f"the pool is in use: {wanted:g} of its CPUs are needed and {free:g} are free; wait for the tasks that run,"
-        " or end the actors that hold CPUs (nbray.kill)"
+        f"the pool is in use: {wanted:g} of its CPUs are needed, free {'is' if free == 1 else 'are'} {free:g}; wait for the"
+        " tasks that run, or end the actors that hold CPUs (nbray.kill)"
     )
 
 

@@ -261,6 +261,12 @@ def _remarks(sweep: Sweep) -> list[str]:
         told.append(
             "There were more events than the feed keeps: where their time went is not known for all tasks."
         )
+    older = max((account.older for _, _, account in found), default=0)
+    if sweep.by_workers and older:
+        told.append(
+            f"Actors that were made before the sweep ({older}) do some of the work: a number of workers limits tasks and not"
+            " them. A cell that makes its actors itself, as many as workers says, can be compared."
+        )
     if (
         any(account.nested for _, _, account in found)
         and not sweep.serial_samples

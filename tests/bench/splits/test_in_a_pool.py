@@ -92,9 +92,37 @@ def test_a_pool_in_use_is_no_place_to_measure(pool, monkeypatch):
 
     holds = nbray.remote(num_cpus=1)(Holds).remote()
     nbray.get(holds.ready.remote())
-    with pytest.raises(RuntimeError, match="the pool is in use: 2 of its CPUs are needed and 1 are free"):
+    with pytest.raises(RuntimeError, match="the pool is in use: 2 of its CPUs are needed, free is 1;"):
         sweep(split, "chunk=1,2")
     nbray.kill(holds)
+
+
+@nbray.remote
+class Worker:
+    def work(self):
+        return sum(range(100_000))
+
+
+def test_actors_that_were_there_before_are_not_limited_and_the_sweep_says_so(pool):
+    old = [Worker.remote() for _ in range(2)]
+
+    def with_old():
+        nbray.get([actor.work.remote() for actor in old])
+
+    def with_new(workers):
+        nbray.get([actor.work.remote() for actor in [Worker.remote() for _ in range(workers)]])
+
+    def with_a_counter():
+        nbray.get([old[0].work.remote(), *[heavy.remote() for _ in range(2)]])
+
+    @nbray.remote
+    def heavy():
+        return [sum(range(1_000_000)) for _ in range(5)]
+
+    said = "Actors that were made before the sweep (2) do some of the work"
+    assert said in str(sweep(with_old, workers=[1, 2], rounds=1))
+    assert "made before the sweep" not in str(sweep(with_new, workers=[1, 2], rounds=1))
+    assert "made before the sweep" not in str(sweep(with_a_counter, workers=[1, 2], rounds=1))
 
 
 def test_tasks_that_the_code_does_not_wait_for_are_waited_for(pool):
