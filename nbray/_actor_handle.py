@@ -280,11 +280,13 @@ class ActorHandle(Generic[C]):
         self._nbray_actor = actor
         self._nbray_meta = meta
 
-    def __getattr__(self, name: str) -> ActorMethod:
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("_nbray"):  # a handle that is not put together yet
             raise AttributeError(name)
         meta = self._nbray_meta
         if meta.method(name) is None:
+            if name == "_actor_id":  # Ray's programs tell actors apart by `handle._actor_id.hex()`
+                return self._nbray_actor.id
             nearest = difflib.get_close_matches(name, meta.methods, 1)
             hint = _hints.class_is_new(meta.name, name, None)
             if nearest and not hint:

@@ -563,6 +563,7 @@ def test_the_runtime_context_of_a_method_names_its_actor():
     ref = who.ids.remote()
     actor, task, namespace = nbray.get(ref)
     assert actor in repr(who)
+    assert actor == who._actor_id.hex()  # Ray's, and what its programs tell actors apart by
     assert task == ref.task_id().hex()
     assert namespace == nbray.get_runtime_context().namespace
 
