@@ -1,6 +1,7 @@
 """The option ``timeout`` of tasks."""
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -145,7 +146,8 @@ def test_a_timeout_is_a_number_of_seconds(wrong, error):
 # --- Ctrl-C in get and wait ------------------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_says_once_that_the_tasks_run_on(tmp_path):
+def test_ctrl_c_at_a_prompt_says_once_that_the_tasks_run_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
     gate = Gate(tmp_path)
     ref = nbray.remote(lambda: gate.wait()).remote()
     gate.until_came()
