@@ -159,7 +159,7 @@ def _rebuild(
 
 
 class TaskCancelledError(RayError):
-    """The task was cancelled before it gave a value.
+    """The task was cancelled before it gave a value. If that ended it while it ran, the error is a ``RayTaskError`` as well.
 
     Attributes:
         task_id: hex id of the task, where it is known, else None. error_message: what happened.

@@ -268,7 +268,8 @@ class Runner:
         told = TaskCancelledError(call.task_id.hex(), f"{call.name} was cancelled while it ran")
         if error is not None:
             told.__traceback__ = error.__traceback__
-        return [self.failure(told, call.name, raised=False)]
+        # What ended user code is a RayTaskError too, as in Ray: its own examples catch that.
+        return [self.failure(told, call.name, raised=error is not None)]
 
     def failure(
         self, error: BaseException, name: str, receiver: Address | None = None, *, raised: bool = True

@@ -190,7 +190,9 @@ def test_a_running_task_is_interrupted(gate, body):
     nbray.cancel(ref)
     error = cancelled(ref)
     assert "while it ran" in str(error)
-    assert body._exported.name in "".join(error.__notes__), "the remote traceback"
+    assert isinstance(error, RayTaskError), "as in Ray, where it ended user code"
+    assert f"in {body._exported.name}" in str(error), "the remote traceback"
+    assert error.task_id == ref.task_id().hex()
     assert nbray.get([echo.remote(i) for i in range(20)]) == list(range(20))
 
 
