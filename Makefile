@@ -83,7 +83,8 @@ browser:
 	fi; \
 	echo "NO CHROMIUM: the browser tests will be skipped (on Debian: apt-get install chromium)"
 
-# All checks run even if one fails, pytest last: who reads the end of the output sees its summary.
+# All checks run even if one fails, pytest last: who reads the end of the output sees its summary. Two processes share the test files,
+# because half of the time of most tests is waiting; in the order in which they are collected, so that the browser's go last.
 .PHONY: test
 test: $(VENV)/test.stamp browser
 	@failed=; \
@@ -92,7 +93,7 @@ test: $(VENV)/test.stamp browser
 	check ruff format --check .; \
 	check mypy; \
 	check lint-imports; \
-	check python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=120 $(ARGS); \
+	check python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env --nbval-cell-timeout=120 $(ARGS); \
 	[ -z "$$failed" ] || { echo "FAILED: $${failed#; }" >&2; exit 1; }
 
 # Slow, and not part of CI: to be run after changes of anything that opens files or keeps objects.
