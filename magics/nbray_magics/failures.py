@@ -59,6 +59,7 @@ def local_error(shell: Any, error: Exception, filename: str) -> Exception:
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename != filename:
         frames = frames.tb_next
-    lines = list(shell.InteractiveTB.structured_traceback(type(error), error, frames))
+    # From the cell's frame on: none of IPython's is there that it would leave out.
+    lines = list(shell.InteractiveTB.structured_traceback(type(error), error, frames, tb_offset=0))
     error.__dict__["_render_traceback_"] = lambda: lines
     return error

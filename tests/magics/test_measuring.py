@@ -162,6 +162,20 @@ def test_an_error_of_the_cell_is_shown_with_the_cells_own_line_and_the_variables
     assert "runs.py" not in shown
     assert ready.value("chunk") == "'mine'"
     assert "SyntaxError" in ready.fails("%%nbray time\nx = (1")
+    failing = ready.fails("%%nbray time -r 1\nnbray.get(nbray.remote(lambda: 1 / 0).remote())")
+    assert "ZeroDivisionError" in failing
+    assert "values.py" not in failing
+
+
+def test_a_file_that_cannot_be_written_costs_no_measurement(ready: Kernel, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    published = ready.ok(f"%%nbray sweep --over chunk=10,20 -r 1 --json {tmp_path}/loop\n{SPLIT}")
+    (told,) = [c["text"] for c in of_kind(published, "stream") if "was not written" in c["text"]]
+    assert told.endswith("; the result is here and in _\n")
+    assert ready.value("len(_.rows)") == "2"
+    assert "--serial takes the code of the same work" in ready.fails(
+        f"%%nbray sweep --over chunk=1 --serial ''\n{SPLIT}"
+    )
 
 
 def test_ctrl_c_keeps_what_was_measured(ready: Kernel):

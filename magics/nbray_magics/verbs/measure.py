@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,12 +95,23 @@ def _setting(
 
 
 def _write(path: Path | None, write: Callable[[Path], object]) -> None:
-    if path is not None:
-        write(path)
+    """A disk that is full, or a directory that may not be written to, costs the file and not the measurement."""
+    try:
+        if path is not None:
+            write(path)
+    except OSError as error:
+        print(
+            f"nbray: {path} was not written: {error.strerror or error}; the result is here and in _",
+            file=sys.stderr,
+        )
 
 
 def _serial(notebook: Notebook, code: str, parameters: dict[str, list[Any]]) -> Callable[[], None]:
     """The serial program; parameters that it uses have their largest value, there is one worker."""
+    if not code.strip():
+        raise NbrayUsageError(
+            '--serial takes the code of the same work without a pool, such as "[work(x) for x in data]"'
+        )
     cell = understand(notebook, code, here=True)
     run = runner(notebook, cell.code)
     largest = {name: _largest(listed) for name, listed in parameters.items()}

@@ -30,6 +30,8 @@ def over(text: str) -> tuple[str, list[Any]]:
         raise ValueError(f'takes NAME=VALUES, such as "chunk=1,10,100", not {text!r}')
     if not name.isidentifier() or keyword.iskeyword(name):
         raise ValueError(f"takes NAME=VALUES with the name of a variable, not {name!r}")
+    if not listed.strip():
+        raise ValueError(f"names no values for {name!r}, such as {name}=1,10,100")
     return name, values(listed)
 
 

@@ -49,7 +49,7 @@ def test_a_parameter_is_a_name_and_its_values():
         ("=1", "name of a variable"),
         ("for=1", "not 'for'"),
         ("a b=1", "not 'a b'"),
-        ("c=", "empty value"),
+        ("c=", "names no values for 'c', such as c=1,10,100"),
         ("c=1,,2", "empty value"),
         ("c=0:10:log", "both must be over 0"),
         ("c=10:1:log", "the lower first"),
