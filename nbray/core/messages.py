@@ -122,7 +122,7 @@ STREAMING = -1
 
 # --- result status -------------------------------------------------------------------------------------------------
 OK = 0
-FAILED = 1        # user code raised; values = [(ERROR, pickle)] once
+FAILED = 1        # user code raised; values = [(ERROR, pickle)] once, then what a generator yielded for the first returns
 CANCELLED = 2     # values = [(ERROR, pickle)] once, or [] if it did not run
 LOST = 3          # an argument could not be had, so the call has not run; values = [(object id, node that had it)] once
 

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from functools import partial
-from types import CoroutineType, FunctionType
+from types import CoroutineType, FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
@@ -21,6 +21,7 @@ from nbray.executor import forks
 from nbray.executor.actor_methods import ActorExit, is_async
 from nbray.executor.crews import Crews
 from nbray.executor.deadlines import GRACE
+from nbray.executor.drawing import Broken, draw
 from nbray.executor.running import ArgumentLost, Caller, Current, NeverBegan
 
 if TYPE_CHECKING:
@@ -239,6 +240,8 @@ class AsyncHost:
                 if returns == m.STREAMING:
                     await runner.generators.run_async(current, result)
                     result, returns = None, 1
+                elif type(result) is GeneratorType and returns:
+                    result = draw(result, returns, current.name)
                 if current.canceled and current.overdue is None:  # and it took no notice
                     status, values = m.CANCELLED, runner.cancelled(current, None)
                 else:
@@ -249,7 +252,12 @@ class AsyncHost:
                 executor.exit_soon(error)
                 return
             except BaseException as error:
+                items: list[Any] = []
+                if type(error) is Broken:
+                    items, error = error.items, error.error
                 status, values = self._failed(current, error)
+                if items and status == m.FAILED:
+                    values += runner.results_before(items, current.name, peer, sequence)
             duration = (time.perf_counter_ns() - begun) // 1000
             if timer is None or timer.end():
                 executor.answer(current, status, values, duration, current.started)

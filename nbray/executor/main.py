@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from types import GeneratorType
 from typing import Any, NoReturn
 
 from nbray.channel.connection import Connection
@@ -24,6 +25,7 @@ from nbray.executor.behalf import Behalf
 from nbray.executor.boot import Boot
 from nbray.executor.cancelling import Cancelling
 from nbray.executor.deadlines import Deadlines
+from nbray.executor.drawing import Broken, draw
 from nbray.executor.intake import Intake
 from nbray.executor.leaving import DELIVERY_LOOK, exit_code, exit_process, leave
 from nbray.executor.limits import Limits
@@ -240,6 +242,8 @@ class Executor:
                 if returns == m.STREAMING:
                     runner.generators.run(running, result)
                     result, returns = None, 1
+                elif type(result) is GeneratorType and returns:
+                    result = draw(result, returns, name)
             finally:
                 if forks.forked:
                     forks.leave()
@@ -253,6 +257,9 @@ class Executor:
         except ArgumentLost as lost:
             status, values = m.LOST, [lost.args]
         except BaseException as error:
+            items: list[Any] = []
+            if type(error) is Broken:
+                items, error = error.items, error.error
             cancelling.end(running)
             if running.overdue is not None and isinstance(error, _INTERRUPTED):
                 status, values = m.FAILED, runner.overdue(running, error)
@@ -264,6 +271,7 @@ class Executor:
                 return  # whoever called hears that this process has ended
             else:
                 status, values = m.FAILED, [runner.failure(error, name, peer)]
+                values += runner.results_before(items, name, peer, sequence)
             if not keep:  # it did not come to unpickling its arguments
                 self.intake.refuse(call)
         if self.waits:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextvars
-import itertools
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from types import GeneratorType
 from typing import Any
 
 from nbray.channel.connection import Connection
@@ -191,12 +190,11 @@ class Runner:
         if returns == 1:
             if result is None:
                 return [_NONE]
-            if type(result) is not GeneratorType:
-                return [self.value(result, f"the result of {name}", receiver, sequence)]
+            return [self.value(result, f"the result of {name}", receiver, sequence)]
         if returns == 0:
             return []
         try:
-            items = list(result if type(result) is not GeneratorType else _first(result, returns))
+            items = list(result)
         except TypeError:
             raise TypeError(
                 f"{name} has num_returns={returns} but returned a {type(result).__name__}, which is not iterable"
@@ -206,6 +204,16 @@ class Runner:
         # All are pickled before any is kept: one that cannot be must leave no holds of those before it.
         dumps = [pickled(item, f"the result of {name}") for item in items]
         return [self._kept(dumped, receiver, sequence + i) for i, dumped in enumerate(dumps)]
+
+    def results_before(
+        self, items: list[Any], name: str, receiver: Address, sequence: int
+    ) -> list[WireValue]:
+        """As ``results``, of what came before an error, as far as it can be sent."""
+        values: list[WireValue] = []
+        with suppress(Exception):  # there is an error to tell already
+            for item in items:
+                values.append(self.value(item, f"the result of {name}", receiver, sequence + len(values)))
+        return values
 
     def value(self, result: Any, what: str, receiver: Address, sequence: int) -> WireValue:
         """A wire value for the receiver, who owns it as ``sequence``; errors call it ``what``."""
@@ -285,14 +293,6 @@ class Runner:
         if not refs or receiver is None:
             return (m.ERROR, data)
         return (m.ERROR, data, self._export_result(tuple(dict.fromkeys(refs)), receiver))
-
-
-def _first(generator: GeneratorType[Any, Any, Any], count: int) -> Iterator[Any]:
-    """As many as are wanted of what it yields; then it is closed."""
-    try:
-        yield from itertools.islice(generator, count)
-    finally:
-        generator.close()
 
 
 _NONE = pickle.dumps(None, 5)

@@ -229,17 +229,7 @@ class Calls:
                 (events.TASK_FINISHED, time.time(), owner.process, sequence, "done", started, duration * 1e-6,
                  context.process, "")
             )  # fmt: skip
-            large = False
-            for entry, value in zip(call.entries, values, strict=True):
-                if type(value) is bytes:
-                    owner.complete(entry, value)
-                else:
-                    large = large or value[0] == m.SHARED
-                    value, guard = owner.passing.import_value(value, own=True)
-                    if guard is not None and guard.contained:
-                        owner.inheritance.expect(guard.contained, context.process)
-                    owner.complete(entry, value, guard)
-            if large:
+            if self._take_in(call.entries, values, context):
                 owner.lineages.keep(call)
         elif status == m.LOST and not call.cancelled:
             owner.lineages.missed(call, *values[0])
@@ -251,20 +241,43 @@ class Calls:
             inside = refs_in(value)
             if inside:
                 owner.inheritance.expect(inside, context.process)
-            self._raised(call, context, value, duration, started)
+            self._raised(call, context, value, values[1:], duration, started)
         if owner.tasks.lanes.has_effects or owner.actors.effects:
             owner.carry_out()
 
-    def _raised(self, call: Call, context: Any, value: Any, duration: float, started: float) -> None:
+    def _take_in(self, entries: Sequence[Entry], values: Sequence[WireValue], context: Any) -> bool:
+        """The values of those entries have come. Whether one of them is large."""
+        owner = self.owner
+        large = False
+        for entry, value in zip(entries, values, strict=True):
+            if type(value) is bytes:
+                owner.complete(entry, value)
+            else:
+                large = large or value[0] == m.SHARED
+                value, guard = owner.passing.import_value(value, own=True)
+                if guard is not None and guard.contained:
+                    owner.inheritance.expect(guard.contained, context.process)
+                owner.complete(entry, value, guard)
+        return large
+
+    def _raised(
+        self,
+        call: Call,
+        context: Any,
+        value: Any,
+        before: Sequence[WireValue],
+        duration: float,
+        started: float,
+    ) -> None:
         wanted = call.retry_exceptions if call.retries and not call.cancelled else False
         if type(wanted) is tuple and wanted:
             # Unpickling the user's exception may run user code: without the lock, and not on a thread that polls.
-            self._unjudged.append((call, context, value, duration, started))
+            self._unjudged.append((call, context, value, before, duration, started))
             if not self._judging:
                 self._judging = True
                 threading.Thread(target=self._judge, name="nbray-judge", daemon=True).start()
         else:
-            self._failed(call, context, value, duration, started, bool(wanted))
+            self._failed(call, context, value, before, duration, started, bool(wanted))
 
     def _judge(self) -> None:
         """A thread that decides whether what was raised is to be tried again, as long as there is something to decide."""
@@ -273,22 +286,32 @@ class Calls:
                 if not self._unjudged:
                     self._judging = False
                     return
-                call, context, value, duration, started = self._unjudged.popleft()
+                call, context, value, before, duration, started = self._unjudged.popleft()
             retry = _is_one_of(value, call.retry_exceptions)
             with self.owner.lock:
-                if not call.ended:
-                    self._failed(call, context, value, duration, started, retry)
+                if call.ended:
+                    self._discard(before)
+                else:
+                    self._failed(call, context, value, before, duration, started, retry)
                     self.owner.carry_out()
                 if not self.owner.closed:
                     self.owner.reactor.wake()  # whoever polls has to look at what changed
 
     def _failed(
-        self, call: Call, context: Any, value: Any, duration: float, started: float, retry: bool
+        self,
+        call: Call,
+        context: Any,
+        value: Any,
+        before: Sequence[WireValue],
+        duration: float,
+        started: float,
+        retry: bool,
     ) -> None:
         owner = self.owner
         if not (retry and not call.cancelled and call.charge()):
-            self._ended(call, context, value, duration, started, "failed")
+            self._ended(call, context, value, duration, started, "failed", before)
         else:
+            self._discard(before)
             owner.feed.append(
                 (events.TASK_FINISHED, time.time(), owner.process, call.sequence, "retried", started, duration * 1e-6,
                  context.process, "")
@@ -299,9 +322,16 @@ class Calls:
                 context.machine.again(call)
 
     def _ended(
-        self, call: Call, context: Any, value: Any, duration: float, started: float, state: str
+        self,
+        call: Call,
+        context: Any,
+        value: Any,
+        duration: float,
+        started: float,
+        state: str,
+        before: Sequence[WireValue] = (),
     ) -> None:
-        """It ran, and there will be no value."""
+        """It ran, and there will be no value but those ``before``."""
         owner = self.owner
         owner.feed.append(
             (events.TASK_FINISHED, time.time(), owner.process, call.sequence, state, started, duration * 1e-6,
@@ -313,7 +343,9 @@ class Calls:
         owner.completions += 1
         if call.stream is not None and state == "failed":
             call.stream.raised = True
-        for entry in call.entries:
+        if before:
+            self._take_in(call.entries[: len(before)], before, context)
+        for entry in call.entries[len(before) :]:
             owner.complete(entry, value)
 
     def _discard(self, values: Sequence[WireValue]) -> None:

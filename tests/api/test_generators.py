@@ -214,6 +214,79 @@ def test_fewer_items_than_returns_are_an_error():
         nbray.get(count.options(num_returns=3).remote(2))
 
 
+@nbray.remote
+def breaks(n):
+    """Items of both sizes, small and in shared memory, and refs; then an error."""
+    for i in range(n):
+        yield [i, np.full(50_000, i), [nbray.put(i)]][i % 3]
+    raise KeyError("broken")
+
+
+class Breaks:
+    def sync(self, n):
+        yield from range(n)
+        raise KeyError("broken")
+
+
+class AsyncBreaks(Breaks):
+    async def other(self):
+        """Makes the actor an asynchronous one."""
+
+
+def test_what_a_generator_yielded_before_it_raised_is_there_and_the_other_returns_have_the_error():
+    refs = breaks.options(num_returns=5).remote(3)
+    assert nbray.get(refs[0]) == 0
+    assert nbray.get(refs[1])[-1] == 1
+    assert nbray.get(nbray.get(refs[2])[0]) == 2
+    for ref in refs[3:]:
+        with pytest.raises(KeyError, match="broken"):
+            nbray.get(ref)
+    short = count.options(num_returns=3).remote(1)
+    assert nbray.get(short[0]) == 0
+    with pytest.raises(ValueError, match="yielded 1 values"):
+        nbray.get(short[1])
+
+
+@pytest.mark.parametrize("cls", [Breaks, AsyncBreaks])
+def test_what_a_method_yielded_before_it_raised_is_there(cls):
+    first, second, third = nbray.remote(cls).remote().sync.options(num_returns=3).remote(2)
+    assert nbray.get([first, second]) == [0, 1]
+    with pytest.raises(KeyError, match="broken"):
+        nbray.get(third)
+
+
+@pytest.mark.parametrize("wanted", [True, [KeyError]])
+def test_a_generator_that_is_tried_again_leaves_nothing_of_the_first_attempt(tmp_path, wanted):
+    marks = Marks(tmp_path)
+
+    @nbray.remote(num_returns=3, retry_exceptions=wanted, max_retries=1)
+    def second_time():
+        marks.mark("ran")
+        yield np.full(50_000, marks.count("ran"))
+        yield [nbray.put("inside")]
+        if marks.count("ran") == 1:
+            raise KeyError
+        yield "end"
+
+    first, second, third = second_time.remote()
+    assert nbray.get(third) == "end"
+    assert nbray.get(first)[0] == 2
+    assert nbray.get(nbray.get(second)[0]) == "inside"
+    del first, second, third
+    whole = nbray.cluster_resources()["object_store_memory"]
+    until(lambda: nbray.available_resources()["object_store_memory"] == whole)
+
+
+def test_a_generator_with_a_number_of_returns_can_be_cancelled_while_it_yields(tmp_path):
+    gate, marks = Gate(tmp_path), Marks(tmp_path)
+    first, second = steps.options(num_returns=2).remote(gate, marks, 2)
+    gate.until_came()
+    nbray.cancel(first)
+    with pytest.raises(TaskCancelledError, match="while it ran") as caught:
+        nbray.get(second)
+    assert isinstance(caught.value, RayTaskError), "it was interrupted"
+
+
 def test_streaming_is_for_generator_functions():
     with pytest.raises(ValueError, match="yield"):
         nbray.remote(num_returns="streaming")(lambda: 1)
