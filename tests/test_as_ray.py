@@ -121,3 +121,22 @@ def test_ray_modules_of_types_are_here():
 
     assert isinstance(nbray.remote(lambda: 1), RemoteFunction)
     assert nbray.actor.ActorHandle is ActorHandle
+
+
+def test_rays_cloudpickle_is_the_one_that_there_is(program):
+    path = program(
+        "import ray\n"
+        "import ray.cloudpickle as pickle\n"
+        "from ray import cloudpickle\n"
+        "assert pickle is cloudpickle is ray.cloudpickle\n"
+        "ray.init(num_cpus=1)\n"
+        "ref = ray.put(4)\n"
+        "kept = pickle.dumps((lambda x: x + 1, ref))\n"
+        "del ref\n"
+        "def use(kept):\n"
+        "    add, ref = pickle.loads(kept)\n"
+        "    return add(ray.get(ref))\n"
+        "print(ray.get(ray.remote(use).remote(kept)))\n"
+    )
+    finished = run("-W", "ignore", "-m", "nbray.as_ray", path)
+    assert finished.stdout == "5\n", finished.stderr
