@@ -103,6 +103,7 @@ _TASK: dict[str, _Check] = {
     "timeout": checks.timeout,
     "retry_exceptions": checks.retry_exceptions,
     "name": checks.text,
+    "enable_task_events": checks.flag,  # no effect, here and below: the feed has them all
     "_generator_backpressure_num_objects": checks.ahead,
 }
 _ACTOR: dict[str, _Check] = {
@@ -116,6 +117,7 @@ _ACTOR: dict[str, _Check] = {
     "namespace": checks.actor_name,
     "get_if_exists": checks.flag,
     "lifetime": checks.lifetime,
+    "enable_task_events": checks.flag,
 }
 _METHOD: dict[str, _Check] = {
     "num_returns": checks.num_returns,
@@ -123,6 +125,7 @@ _METHOD: dict[str, _Check] = {
     "retry_exceptions": checks.retry_exceptions,
     "concurrency_group": checks.text,
     "timeout": checks.timeout,
+    "enable_task_events": checks.flag,
     "_generator_backpressure_num_objects": checks.ahead,
 }
 _CALL: dict[str, _Check] = {**_METHOD, "name": checks.text}
@@ -132,7 +135,7 @@ OPTIONS = frozenset((*_TASK, *_ACTOR, *_CALL))
 #: What Ray knows and nbray does not have yet.
 _NOT_YET = frozenset(
     (
-        "accelerator_type", "enable_task_events",
+        "accelerator_type",
         "fallback_strategy", "label_selector",
         "object_store_memory", "placement_group", "placement_group_bundle_index",
         "placement_group_capture_child_tasks",

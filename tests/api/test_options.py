@@ -209,6 +209,16 @@ def test_what_ray_has_and_nbray_does_not_is_said_to_be_not_supported_yet(name):
         task_options({name: 1})
 
 
+@pytest.mark.parametrize(
+    "resolve",
+    [task_options, for_actors, method_options, lambda options: call_options(options, DEFAULT_CALL)],
+)
+def test_task_events_may_be_switched_off_and_change_nothing(resolve):
+    assert resolve({"enable_task_events": False}) == resolve({})
+    with pytest.raises(TypeError, match="'enable_task_events' must be a bool"):
+        resolve({"enable_task_events": "no"})
+
+
 def test_the_default_strategy_is_accepted_and_others_are_said_to_come_later():
     task_options({"scheduling_strategy": "DEFAULT"})
     with pytest.raises(ValueError, match="'SPREAD' is not supported yet; 'DEFAULT' is"):
