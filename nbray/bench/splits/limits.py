@@ -62,10 +62,11 @@ def limited_to(workers: int) -> Iterator[None]:
         for share in sorted(_shares(total - workers), reverse=True):
             holder = nbray.remote(num_cpus=share, max_restarts=0)(CpusSetAside).remote()
             holders.append(holder)
-            nbray.get(holder.ready.remote(), timeout=PATIENCE)
+            try:
+                nbray.get(holder.ready.remote(), timeout=PATIENCE)
+            except GetTimeoutError:
+                raise RuntimeError(busy(total - workers)) from None
         yield
-    except GetTimeoutError:
-        raise RuntimeError(busy(total - workers)) from None
     finally:
         for holder in holders:
             nbray.kill(holder)

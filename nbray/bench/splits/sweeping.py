@@ -180,7 +180,13 @@ def run_in_pool(
             found.now = f"{where(found, row)}: the code has ended, {counted(tasks, 'task')} of it have not"
             progress(found)
 
-        return run_once(code(row), row.workers, waiting)
+        def stuck(reasons: str) -> None:
+            # What holds the other CPUs has a name that says nothing to the user.
+            told = reasons.replace(f"actor {limits.CpusSetAside.__name__}", "this sweep").replace("\n", ": ")
+            found.now = f"{where(found, row)}: nothing ends: {told}"
+            progress(found)
+
+        return run_once(code(row), row.workers, waiting, stuck)
 
     conduct(
         found,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from gates import until
 
 import nbray
 from nbray.bench import sweep, timing
-from nbray.bench.splits import limits
+from nbray.bench.splits import limits, runs
 
 
 @nbray.remote
@@ -123,6 +124,27 @@ def test_actors_that_were_there_before_are_not_limited_and_the_sweep_says_so(poo
     assert said in str(sweep(with_old, workers=[1, 2], rounds=1))
     assert "made before the sweep" not in str(sweep(with_new, workers=[1, 2], rounds=1))
     assert "made before the sweep" not in str(sweep(with_a_counter, workers=[1, 2], rounds=1))
+
+
+def test_a_cell_that_waits_for_cpus_that_the_sweep_holds_is_told_so(pool, monkeypatch):
+    monkeypatch.setattr(runs, "SILENCE", 0.2)
+    said = []
+
+    def with_too_many():
+        actors = [Worker.options(num_cpus=1).remote() for _ in range(2)]
+        refs = [actor.work.remote() for actor in actors]
+        until(lambda: any("CPU is missing" in text for text in said), 30)
+        nbray.get(refs, timeout=0)
+
+    with pytest.raises(nbray.exceptions.GetTimeoutError):
+        sweep(with_too_many, workers=[1], rounds=1, progress=lambda found: said.append(found.now))
+    told = next(text for text in said if "CPU is missing" in text)
+    assert (
+        "1 worker: nothing ends: Worker.work (its actor has no place yet): CPU is missing: 1 asked, 0 of 2 free"
+        in told
+    )
+    assert "this sweep, pid" in told
+    assert "CpusSetAside" not in told
 
 
 def test_tasks_that_the_code_does_not_wait_for_are_waited_for(pool):
