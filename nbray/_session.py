@@ -50,6 +50,7 @@ def init(
 
     Args:
         address: None: a pool of our own. A Dask scheduler's address, or a Dask ``Cluster`` or ``Client``: attach to it.
+            ``"local"`` is None, as in Ray.
             ``"ssh://[user@]host[:port],..."``: start Dask on these hosts, and end it with the session. They need the same nbray
             and Python at the same path (or ``NBRAY_SSH_PYTHON`` names it), and a network to trust: Dask does not encrypt.
         num_cpus: CPUs of the pool (default: those this process may use).
@@ -85,6 +86,8 @@ def init(
                 unknown(name, inspect.signature(init).parameters.keys() - {"others"}, "argument of init()")
             )
     capacities(num_cpus, num_gpus, resources)
+    if isinstance(address, str) and address == "local":
+        address = None
     _check_store(object_store_memory, address)
     if num_gpus and address is None:
         gpus.check_visible(num_gpus, os.environ)
@@ -93,7 +96,7 @@ def init(
     if running is not None and ignore_reinit_error:
         return Context(running)
     runtime = _runtime.init(
-        address,
+        address if running is not None else _scheduler(address),
         num_cpus=num_cpus,
         num_gpus=num_gpus,
         resources=resources,
@@ -104,6 +107,22 @@ def init(
         object_store_memory=object_store_memory,
     )
     return Context(runtime)
+
+
+def _scheduler(address: Any) -> Any:
+    """What to attach to; None: a pool of our own."""
+    if not isinstance(address, str) or "://" in address.removeprefix("ray://"):
+        return address
+    if address == "auto":
+        raise ConnectionError(
+            "no cluster runs that address='auto' could find; init() starts a pool, init('host:port') attaches to a Dask scheduler"
+        )
+    if address.startswith("ray://") or not address.rpartition(":")[2].isdigit():
+        raise ValueError(
+            "'address' must be 'host:port' of a Dask scheduler or 'ssh://host,...', and None for a pool of our own; "
+            f"got {address!r}"
+        )
+    return address
 
 
 def _check_store(object_store_memory: Any, address: Any) -> None:

@@ -51,6 +51,23 @@ def test_a_second_init_is_a_runtime_error_and_the_first_goes_on():
     assert nbray.get(echo.remote(1)) == 1
 
 
+def test_an_address_at_which_nothing_can_be_is_refused_at_once():
+    with pytest.raises(ConnectionError, match="init\\(\\) starts a pool"):
+        nbray.init(address="auto")
+    for wrong in ("nonsense", "ray://localhost:10001", "host:port"):
+        with pytest.raises(ValueError, match=f"host:port.*{wrong}"):
+            nbray.init(wrong)
+    assert not nbray.is_initialized()
+
+
+def test_the_address_local_is_a_pool_of_our_own():
+    nbray.init("local", num_cpus=1, object_store_memory=1 << 24)
+    assert nbray.get(echo.remote(1)) == 1
+    with pytest.raises(RuntimeError, match="ignore_reinit_error"):
+        nbray.init(address="auto")
+    assert nbray.init(address="auto", ignore_reinit_error=True)["node_id"] == nbray.nodes()[0]["NodeID"]
+
+
 def test_a_second_init_may_be_ignored():
     first = nbray.init(num_cpus=1)
     second = nbray.init(num_cpus=5, ignore_reinit_error=True)
