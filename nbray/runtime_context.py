@@ -117,7 +117,7 @@ class RuntimeContext:
         running = executor.current if executor is not None else None
         if running is None:
             raise RuntimeError("is_canceled() tells of the task that calls it; here is none")
-        if running.on_cancel is not None:
+        if running.task is not None:
             raise RuntimeError(
                 "is_canceled() is not for actors with async methods: their calls get a CancelledError"
             )

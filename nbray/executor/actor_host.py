@@ -7,7 +7,6 @@ import inspect
 import time
 from collections import deque
 from collections.abc import Mapping
-from functools import partial
 from types import CoroutineType, FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -158,7 +157,6 @@ class AsyncHost:
         self._executor = executor
         self._places = Places(concurrency)
         self._groups = {name: Places(size) for name, size in groups.items()}
-        self._running: dict[Current, asyncio.Task[None]] = {}
         self._end: asyncio.Event | None = None
 
     async def serve(self) -> None:
@@ -166,6 +164,7 @@ class AsyncHost:
         loop = asyncio.get_running_loop()
         lead = executor.owner.lead
         self._end = asyncio.Event()
+        elsewhere = executor.cancelling.elsewhere
 
         def served() -> None:
             if forks.forked:
@@ -182,11 +181,9 @@ class AsyncHost:
                 assert peer is not None
                 name = f"{executor.class_name}.{call[1]}"
                 current = Current(connection, call, peer.process, name)
-                # Not by `create_task`, and it leaves `_running` by itself: a callback at its end would cost a tenth of a call.
-                task = asyncio.Task(self._run(connection, call, current), loop=loop, name=name)
-                current.on_cancel = partial(loop.call_soon_threadsafe, _cancel, task, current)
-                executor.cancelling.elsewhere[connection, call[0]] = current
-                self._running[current] = task
+                # Not by `create_task`, and it leaves `elsewhere` by itself: a callback at its end would cost a tenth of a call.
+                current.task = asyncio.Task(self._run(connection, call, current), loop=loop, name=name)
+                elsewhere[connection, call[0]] = current
             executor.cancelling.idle()
             if (executor.retiring or executor.exiting) and self._end is not None:
                 self._end.set()
@@ -194,8 +191,9 @@ class AsyncHost:
         lead.serve_from(loop, served)
         served()
         await self._end.wait()
-        if self._running:
-            await asyncio.wait(self._running.values())
+        running = [call.task for call in elsewhere.values() if call.task is not None]
+        if running:
+            await asyncio.wait(running)
         lead.leave_loop(loop)
 
     async def _run(self, connection: Connection, call: Any, current: Current) -> None:
@@ -216,7 +214,7 @@ class AsyncHost:
         except (asyncio.CancelledError, NeverBegan):
             executor.intake.refuse(call)
             executor.answer(current, m.CANCELLED, runner.cancelled(current, NeverBegan()), 0, 0.0)
-            self._ended(current)
+            executor.cancelling.end(current)
             return
         try:
             if executor.exiting:
@@ -225,7 +223,7 @@ class AsyncHost:
             current.started, begun = time.time(), time.perf_counter_ns()
             timer = None
             if extra is not None and "timeout" in extra:
-                timer = Timer(executor, current, self._running[current], extra["timeout"])
+                timer = Timer(executor, current, current.task, extra["timeout"])
             keep: list[Any] = []
             try:
                 try:
@@ -263,7 +261,7 @@ class AsyncHost:
                 executor.answer(current, status, values, duration, current.started)
         finally:
             places.leave()
-            self._ended(current)
+            executor.cancelling.end(current)  # whoever cancels it now is too late
 
     def _failed(self, current: Current, error: BaseException) -> tuple[int, list[WireValue]]:
         """Status and values of a call that did not return."""
@@ -274,11 +272,6 @@ class AsyncHost:
             if current.canceled:
                 return m.CANCELLED, runner.cancelled(current, error)
         return m.FAILED, [runner.failure(error, current.name, current.connection.peer)]
-
-    def _ended(self, current: Current) -> None:
-        """Whoever cancels it now is too late."""
-        self._executor.cancelling.elsewhere.pop((current.connection, current.sequence), None)
-        del self._running[current]
 
 
 class Timer:
@@ -311,9 +304,3 @@ class Timer:
         """The call has ended; False if it was answered in the meantime."""
         self._handle.cancel()
         return not self._call.answered
-
-
-def _cancel(task: asyncio.Task[None], current: Current) -> None:
-    """On the loop. A task that has not begun would not run at all, and never answer: it looks for itself."""
-    if current.began:
-        task.cancel()

@@ -210,7 +210,7 @@ class Behalf:
 
     def _awaits(self, call: Current) -> tuple[Ref, ...] | None:
         awaited = call.awaits
-        if awaited is None and call.on_cancel is not None:
+        if awaited is None and call.task is not None:
             # A coroutine says nobody that it waits; what it has submitted and has not got is what it can be waiting for.
             awaited = self._inquiry.submitted(call.task_id) or None
         return None if awaited is None else self._inquiry.refs(awaited)

@@ -31,6 +31,8 @@ from nbray.executor.leaving import leave_at_once
 from nbray.executor.running import Current, NeverBegan
 
 if TYPE_CHECKING:
+    import asyncio
+
     from nbray.executor.main import Executor
 
 Key = tuple[Connection, int]
@@ -43,7 +45,7 @@ class Cancelling:
     """
     Attributes:
         elsewhere: calls that run as asyncio tasks or on other threads, by connection and sequence number. Whoever runs them
-            puts them here and takes them out; ``Current.on_cancel`` says what to do.
+            puts them here and takes them out.
     """
 
     def __init__(self, executor: Executor) -> None:
@@ -181,8 +183,14 @@ class Cancelling:
             self._executor.owner.cancelling.children(call.task_id, force)
         if force:
             leave_at_once(self._executor, "a call was cancelled with force")
-        elif call.on_cancel is not None:
-            call.on_cancel()
+        elif call.task is not None:
+            call.task.get_loop().call_soon_threadsafe(_cancel_task, call.task, call)
         elif not call.interrupted and not self._signalled and (interrupt or not self._executor.actor_id):
             self._signalled = True
             signal.pthread_kill(self._main, signal.SIGINT)
+
+
+def _cancel_task(task: asyncio.Task[None], call: Current) -> None:
+    """On its loop. A task that has not begun would not run at all, and never answer: it looks for itself."""
+    if call.began:
+        task.cancel()

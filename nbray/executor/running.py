@@ -6,10 +6,10 @@ import contextvars
 import os
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
@@ -25,6 +25,9 @@ from nbray.owner.reloads import Reloading
 from nbray.owner.values import pickled
 from nbray.wire.errors import dump_error
 from nbray.wire.pickling import Dumped
+
+if TYPE_CHECKING:
+    import asyncio
 
 #: Seconds for which an answer waits until owners have acknowledged what the callee keeps.
 _ACK_LIMIT = 60.0
@@ -64,14 +67,14 @@ class Current:
         interrupted: the KeyboardInterrupt was raised.
         overdue: the seconds that it might run, once they are over.
         answered: it was answered before it ended, because it ran for too long.
-        on_cancel: called under the owner's lock, where cancelling is not a KeyboardInterrupt of the main thread.
+        task: the asyncio task that runs it, in an async actor: cancelling is its cancel() there, and else a KeyboardInterrupt.
         started: when, as ``time.time()`` tells it. awaits: what its user code waits for, if it does.
         waiting: its threads for whose wait it lends its lease.
     """
 
     __slots__ = (
         "connection", "sequence", "number", "owner", "name", "title", "origin", "canceled", "recursive", "interrupted", "began",
-        "on_cancel", "overdue", "answered", "started", "awaits", "waiting",
+        "task", "overdue", "answered", "started", "awaits", "waiting",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, call: Any, owner: bytes, name: str) -> None:
@@ -89,7 +92,7 @@ class Current:
         self.began = False
         self.overdue: float | None = None
         self.answered = False
-        self.on_cancel: Callable[[], object] | None = None
+        self.task: asyncio.Task[None] | None = None
         self.started = 0.0
         self.awaits: Sequence[Entry] | None = None
         self.waiting = 0
