@@ -2,9 +2,10 @@
 
 To put a thread to sleep and to wake it again takes the system 10 to 30 µs, a virtual CPU that goes idle meanwhile 50 µs and more:
 as long as a short call. So who has asked looks for the answer again and again for a moment (``LOOK``) before it sleeps, like the
-adaptive locks of operating systems and the halt polling of hypervisors, but only while answers have been coming as quickly as
-that: a single one that takes longer ends it. Who waits without having asked, as for the results of calls sent long ago, sleeps:
-those who work for it need the CPU.
+adaptive locks of operating systems and the halt polling of hypervisors, but only while nearly all answers have been coming as
+quickly as that: a look in vain costs four times what one that finds the answer spares. So it sleeps between the results of many
+calls of a millisecond, some of which come soon after one another. Who waits without having asked, as for the results of calls
+sent long ago, sleeps too: those who work for it need the CPU.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from __future__ import annotations
 LOOK = 200e-6
 #: A sleep counts as short up to this: it contains the wake-up that looking would have spared.
 _SHORT = 2 * LOOK
-#: Short waits in a row before the first look.
-_ROW = 2
+#: Of the last eight waits, how many must have been short for another look.
+_NEARLY_ALL = 7
 
 
 class Promptness:
@@ -23,19 +24,19 @@ class Promptness:
         asked: something was sent since the last wait. Set by whoever sends.
     """
 
-    __slots__ = ("_row", "asked")
+    __slots__ = ("_lately", "asked")
 
     def __init__(self) -> None:
         self.asked = False
-        self._row = 0
+        self._lately = 0  # the last eight waits, a bit each: it was short
 
     @property
     def expected(self) -> bool:
         """Whether to look rather than to sleep."""
-        return self.asked and self._row >= _ROW
+        return self.asked and self._lately.bit_count() >= _NEARLY_ALL
 
-    def waited(self, seconds: float) -> None:
-        """A wait, with or without a look, took so long."""
+    def waited(self, seconds: float, looked: bool) -> None:
+        """A wait took so long, with a look at first or without."""
         if self.asked:
             self.asked = False
-            self._row = self._row + 1 if seconds < _SHORT else 0
+            self._lately = (self._lately << 1 | (seconds < (LOOK if looked else _SHORT))) & 0xFF

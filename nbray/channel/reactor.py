@@ -215,14 +215,15 @@ class Reactor:
     def _poll_eagerly(self, timeout: float) -> list[tuple[int, int]]:
         poll, clock, promptness = self.poller.poll, time.perf_counter, self.promptness
         began = clock()
-        if promptness.expected and not self._alone:
+        looks = promptness.expected and not self._alone
+        if looks:
             until = began + min(LOOK, timeout)
             while not (ready := poll(0)) and clock() < until:
                 _yield_cpu()
             ready = ready or poll(timeout)
         else:
             ready = poll(timeout)
-        promptness.waited(clock() - began)
+        promptness.waited(clock() - began, looks)
         return ready
 
     def _sweep(self) -> None:
