@@ -116,7 +116,9 @@ def test_a_generator_that_waits_for_its_items_to_be_taken_is_refused(screen):
     assert len(list(nbray.progress(items, as_completed=True))) == 3
 
 
-@pytest.mark.parametrize("wrong", [1, "refs", [1], {"a": None}, iter([])], ids=lambda wrong: type(wrong).__name__)
+@pytest.mark.parametrize(
+    "wrong", [1, "refs", [1], {"a": None}, iter([])], ids=lambda wrong: type(wrong).__name__
+)
 def test_what_is_no_ref_is_refused_by_name(wrong):
     with pytest.raises(TypeError, match=r"progress\(\) takes refs"):
         nbray.progress(wrong)
