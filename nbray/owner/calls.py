@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbray import events
 from nbray.channel.connection import Connection
@@ -44,6 +44,22 @@ class Target:
         self.last = ("", "", 0)
 
 
+class Failure(NamedTuple):
+    """What came of a call that ran and did not return.
+
+    Attributes:
+        context: of the connection over which it was answered. error: the wire value. duration: us. started: as ``time.time()``.
+        before: what a generator had yielded for the first returns.
+    """
+
+    call: Call
+    context: Any
+    error: Any
+    duration: int
+    started: float
+    before: Sequence[WireValue] = ()
+
+
 class Calls:
     """Under the owner's lock, but for ``function`` and ``arguments``.
 
@@ -55,7 +71,7 @@ class Calls:
         self.owner = owner
         self.under_way: dict[int, Call] = {}
         self._functions = itertools.count(1)
-        self._unjudged: deque[tuple[Any, ...]] = deque()
+        self._unjudged: deque[Failure] = deque()
         self._judging = False
         # A bound method is made anew at each look, and each waiting call would keep one.
         self._when_argument_ready = self._argument_ready
@@ -235,13 +251,13 @@ class Calls:
             owner.lineages.missed(call, *values[0])
         elif status == m.CANCELLED or status == m.LOST:
             value = values[0] if status == m.CANCELLED and values else owner.cancelling.error(call)
-            self._ended(call, context, value, duration, started, "cancelled")
+            self._ended(Failure(call, context, value, duration, started), "cancelled")
         else:
             value, _ = owner.passing.import_value(values[0], own=False)
             inside = refs_in(value)
             if inside:
                 owner.inheritance.expect(inside, context.process)
-            self._raised(call, context, value, values[1:], duration, started)
+            self._raised(Failure(call, context, value, duration, started, values[1:]))
         if owner.tasks.lanes.has_effects or owner.actors.effects:
             owner.carry_out()
 
@@ -260,24 +276,17 @@ class Calls:
                 owner.complete(entry, value, guard)
         return large
 
-    def _raised(
-        self,
-        call: Call,
-        context: Any,
-        value: Any,
-        before: Sequence[WireValue],
-        duration: float,
-        started: float,
-    ) -> None:
+    def _raised(self, failure: Failure) -> None:
+        call = failure.call
         wanted = call.retry_exceptions if call.retries and not call.cancelled else False
         if type(wanted) is tuple and wanted:
             # Unpickling the user's exception may run user code: without the lock, and not on a thread that polls.
-            self._unjudged.append((call, context, value, before, duration, started))
+            self._unjudged.append(failure)
             if not self._judging:
                 self._judging = True
                 threading.Thread(target=self._judge, name="nbray-judge", daemon=True).start()
         else:
-            self._failed(call, context, value, before, duration, started, bool(wanted))
+            self._failed(failure, bool(wanted))
 
     def _judge(self) -> None:
         """A thread that decides whether what was raised is to be tried again, as long as there is something to decide."""
@@ -286,57 +295,34 @@ class Calls:
                 if not self._unjudged:
                     self._judging = False
                     return
-                call, context, value, before, duration, started = self._unjudged.popleft()
-            retry = _is_one_of(value, call.retry_exceptions)
+                failure = self._unjudged.popleft()
+            retry = _is_one_of(failure.error, failure.call.retry_exceptions)
             with self.owner.lock:
-                if call.ended:
-                    self._discard(before)
+                if failure.call.ended:
+                    self._discard(failure.before)
                 else:
-                    self._failed(call, context, value, before, duration, started, retry)
+                    self._failed(failure, retry)
                     self.owner.carry_out()
                 if not self.owner.closed:
                     self.owner.reactor.wake()  # whoever polls has to look at what changed
 
-    def _failed(
-        self,
-        call: Call,
-        context: Any,
-        value: Any,
-        before: Sequence[WireValue],
-        duration: float,
-        started: float,
-        retry: bool,
-    ) -> None:
-        owner = self.owner
+    def _failed(self, failure: Failure, retry: bool) -> None:
+        call = failure.call
         if not (retry and not call.cancelled and call.charge()):
-            self._ended(call, context, value, duration, started, "failed", before)
+            self._ended(failure, "failed")
+            return
+        self._discard(failure.before)
+        self._tell(failure, "retried")
+        if type(failure.context.machine) is Lane:
+            self.owner.tasks.lanes.again(call)
         else:
-            self._discard(before)
-            owner.feed.append(
-                (events.TASK_FINISHED, time.time(), owner.process, call.sequence, "retried", started, duration * 1e-6,
-                 context.process, "")
-            )  # fmt: skip
-            if type(context.machine) is Lane:
-                owner.tasks.lanes.again(call)
-            else:
-                context.machine.again(call)
+            failure.context.machine.again(call)
 
-    def _ended(
-        self,
-        call: Call,
-        context: Any,
-        value: Any,
-        duration: float,
-        started: float,
-        state: str,
-        before: Sequence[WireValue] = (),
-    ) -> None:
-        """It ran, and there will be no value but those ``before``."""
+    def _ended(self, failure: Failure, state: str) -> None:
+        """It ran, and there will be no value but those that were there before."""
         owner = self.owner
-        owner.feed.append(
-            (events.TASK_FINISHED, time.time(), owner.process, call.sequence, state, started, duration * 1e-6,
-             context.process, "")
-        )  # fmt: skip
+        call, context, error, _, _, before = failure
+        self._tell(failure, state)
         call.ended = True
         self.under_way.pop(call.sequence, None)
         owner.failures += 1
@@ -346,7 +332,15 @@ class Calls:
         if before:
             self._take_in(call.entries[: len(before)], before, context)
         for entry in call.entries[len(before) :]:
-            owner.complete(entry, value)
+            owner.complete(entry, error)
+
+    def _tell(self, failure: Failure, state: str) -> None:
+        owner = self.owner
+        call, context, _, duration, started, _ = failure
+        owner.feed.append(
+            (events.TASK_FINISHED, time.time(), owner.process, call.sequence, state, started, duration * 1e-6,
+             context.process, "")
+        )  # fmt: skip
 
     def _discard(self, values: Sequence[WireValue]) -> None:
         """Values that nobody waits for: importing and dropping them gives back holds and files."""
