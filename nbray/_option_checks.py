@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nbray.core import labels
 from nbray.core.ids import STRIDE
 from nbray.core.messages import RESOURCE_UNIT
 
@@ -150,11 +151,39 @@ def lifetime(name: str, value: Any) -> None:
         raise ValueError(f"option {name!r} must be 'detached', 'non_detached' or None, got {value!r}")
 
 
+def label_selector(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, Mapping):
+        raise _wrong_type(name, value, "a dict of labels and conditions")
+    for label, condition in value.items():
+        if not isinstance(label, str) or not isinstance(condition, str):
+            raise TypeError(
+                f"labels and conditions in option {name!r} must be strings, got {label!r}: {condition!r}"
+            )
+        labels.rule(label, condition)
+
+
+def node_labels(name: str, value: Any) -> None:
+    """Labels that a node is to have."""
+    if value is None:
+        return
+    if not isinstance(value, Mapping):
+        raise TypeError(
+            f"{name!r} must be a dict of names and values, not {type(value).__name__} ({value!r})"
+        )
+    for label, text in value.items():
+        if not isinstance(label, str) or not isinstance(text, str):
+            raise TypeError(f"names and values in {name!r} must be strings, got {label!r}: {text!r}")
+        labels.check_name(label)
+        labels.check_value(text)
+
+
 def scheduling_strategy(name: str, value: Any) -> None:
     text(name, value)
     if value not in (None, "DEFAULT"):
         raise ValueError(
-            f"{name}={value!r} is not supported yet; 'DEFAULT' is, and labels and strategies come later"
+            f"{name}={value!r} is not supported yet; 'DEFAULT' is, and 'label_selector' says by labels where to run"
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from nbray import _option_checks as checks
+from nbray.core import labels
 from nbray.core.messages import STREAMING, Spec
 
 #: An actor's limit of calls under way if it has async methods and does not say.
@@ -91,6 +92,7 @@ _PLACING: dict[str, _Check] = {
     "num_gpus": checks.quantity,
     "resources": checks.resources,
     "memory": checks.quantity,
+    "label_selector": checks.label_selector,
     "scheduling_strategy": checks.scheduling_strategy,
     "runtime_env": checks.runtime_env,
 }
@@ -136,7 +138,7 @@ OPTIONS = frozenset((*_TASK, *_ACTOR, *_CALL))
 _NOT_YET = frozenset(
     (
         "accelerator_type",
-        "fallback_strategy", "label_selector",
+        "fallback_strategy",
         "object_store_memory", "placement_group", "placement_group_bundle_index",
         "placement_group_capture_child_tasks",
     )
@@ -219,7 +221,8 @@ def _spec(cpus: Any, options: Mapping[str, Any], environment: tuple[tuple[str, s
         **(options.get("resources") or {}),
     }
     amounts = {name: checks.units(name, quantity) for name, quantity in wanted.items()}
-    return tuple(sorted((name, amount) for name, amount in amounts.items() if amount)), environment
+    where = sorted(labels.rule(*each) for each in (options.get("label_selector") or {}).items())
+    return tuple(sorted((name, n) for name, n in amounts.items() if n)), environment, tuple(where)
 
 
 def _retried(options: Mapping[str, Any]) -> RetryExceptions:

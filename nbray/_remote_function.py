@@ -172,8 +172,12 @@ def remote(*targets: Any, **options: Any) -> Any:
 
     Args:
         num_cpus: CPUs that a task takes (default 1), that an actor keeps while it lives (default: 1 to be placed, 0 after).
-        num_gpus, resources: GPUs, and custom resources by name. All in steps of 0.0001.
+        num_gpus, resources: GPUs, and custom resources by name. All in steps of 0.0001. A node is a resource itself: with
+            ``{"node:10.0.0.5": 0.001}`` a task runs there (``NodeManagerAddress`` in ``nodes()``), with
+            ``{"node:__internal_head__": 0.001}`` on the scheduler's machine.
         memory: bytes, in the books only: as many tasks and actors are placed as a node's memory holds.
+        label_selector: conditions for the labels of the node (see ``labels`` of ``init``), all of which it must meet:
+            ``{"zone": "a"}``, ``"!a"``, ``"in(a,b)"`` or ``"!in(a,b)"``. Each node has its id as label ``ray.io/node-id``.
         scheduling_strategy: "DEFAULT" or None.
         runtime_env: ``{"env_vars": {...}}``: environment variables of the executor.
         num_returns: tasks: the number of refs ``.remote()`` answers (default 1; 0: None). Of a generator function: "streaming",

@@ -187,23 +187,30 @@ class Runtime:
             {
                 "NodeID": node.hex(),
                 "Alive": True,
-                "NodeManagerAddress": Address(*address).tcp.rpartition(":")[0] or "127.0.0.1",
-                "NodeManagerHostname": os.uname().nodename,
+                "alive": True,  # Ray's dicts have both
+                "NodeName": Address(*address).reachable_at,
+                "NodeManagerAddress": Address(*address).reachable_at,
+                "NodeManagerHostname": hostname,
                 "Resources": whole(totals),
                 "Labels": dict(labels),
             }
-            for node, totals, _, labels, address in self._resources()
+            for node, totals, _, labels, address, hostname in self._resources()
         ]
 
+    def here(self) -> dict[str, Any] | None:
+        """Of ``nodes()``, that of this process; None: a driver that is on none of them."""
+        own = self.owner.node.hex()
+        return next((node for node in self.nodes() if node["NodeID"] == own), None)
+
     def cluster_resources(self) -> dict[str, float]:
-        return whole(_sum(totals for _, totals, _, _, _ in self._resources()))
+        return whole(_sum(row[1] for row in self._resources()))
 
     def available_resources(self) -> dict[str, float]:
         # A lane is kept for a while when its last task is done, but whoever wants what it has gets it at once.
         kept = self.owner.tasks.kept()
         rows = self._resources()
-        most = whole(_sum(totals for _, totals, _, _, _ in rows))
-        free = whole(_sum([*(free for _, _, free, _, _ in rows), *kept]))
+        most = whole(_sum(row[1] for row in rows))
+        free = whole(_sum([*(row[2] for row in rows), *kept]))
         found = {name: min(n, most.get(name, n)) for name, n in free.items()}
         # Placement leases nothing of a store; what the objects of this node have is known here.
         if any(row[0] == self.owner.node for row in rows):

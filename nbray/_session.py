@@ -9,7 +9,7 @@ from typing import Any
 
 from nbray import _as_ray, _runtime
 from nbray._context import Context
-from nbray._option_checks import units
+from nbray._option_checks import node_labels, units
 from nbray._options import capacities, environment_variables, unknown
 from nbray.events import Feed, WithoutOwn, record
 from nbray.exceptions import RaySystemError
@@ -56,7 +56,7 @@ def init(
         num_cpus: CPUs of the pool (default: those this process may use).
         num_gpus: GPUs of the pool (default 0), or that many of those that ``CUDA_VISIBLE_DEVICES`` lists.
         resources: custom resources by name.
-        labels: labels of this node by name.
+        labels: labels of this node by name, for ``label_selector`` of tasks and actors.
         object_store_memory: bytes that large objects may have in shared memory (default: 30 % of the memory there is, at most
             half of what is free where they lie). What does not fit goes to disk.
         namespace: where names of actors count (default: one of this session's own).
@@ -91,6 +91,7 @@ def init(
     _check_store(object_store_memory, address)
     if num_gpus and address is None:
         gpus.check_visible(num_gpus, os.environ)
+    node_labels("labels", labels)
     environment = environment_variables({"runtime_env": runtime_env})
     running = _runtime.current_or_none()
     if running is not None and ignore_reinit_error:

@@ -31,6 +31,11 @@ class RuntimeContext:
         node: str = self._fact("node_id")
         return node
 
+    def get_node_labels(self) -> dict[str, str]:
+        """The labels of this process's node; none where it is on no node of the pool, as a driver may be."""
+        labels: dict[str, str] = (self._runtime.here() or {}).get("Labels", {})
+        return labels
+
     def get_worker_id(self) -> str:
         """The id of this process."""
         worker: str = self._fact("worker_id")

@@ -23,6 +23,7 @@ import time
 from collections.abc import Mapping
 from typing import IO, Any
 
+from nbray._option_checks import node_labels
 from nbray.cluster.loop import LoopThread
 from nbray.core.ids import new_node_id
 from nbray.executor import crash_points
@@ -153,11 +154,13 @@ class Cluster:
 
         Args:
             num_cpus, num_gpus, resources: what placement may lease there; not what the machine has.
+            labels: for ``label_selector`` of tasks and actors.
             wait: return only when it takes leases.
 
         Raises:
             RuntimeError: it could not start; what it wrote to stderr is on ours.
         """
+        node_labels("labels", labels)
         node_id = new_node_id().hex()
         options = {
             "scheduler": self.address,

@@ -107,7 +107,7 @@ class Rig:
 
     def lane(self, lease: int) -> tuple[Connection, int]:
         """An attached connection to an executor with that lease, and the executor's pid."""
-        address = self._thread.call(self.node.lane(lease, ((("CPU", 10_000),), ()), self.peer.process))
+        address = self._thread.call(self.node.lane(lease, ((("CPU", 10_000),), (), ()), self.peer.process))
         connection = self.peer.connect(address)
         connection.send((m.ATTACH, lease, b"job", "namespace"))
         return connection, connection.pid

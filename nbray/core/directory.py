@@ -168,7 +168,7 @@ class ActorDirectory:
         record = self._actors.get(actor)
         if record is None and actor not in self._dead:  # given up before it was announced
             self._unclaim(actor)
-            record = Record(actor, owner_of(actor), ((), ()), b"", {})
+            record = Record(actor, owner_of(actor), ((), (), ()), b"", {})
             record.watchers.update(self._expected.pop(actor, {}))
             self._bury(record, ("dropped", "it was given up before it was made", 0, 0, ""))
             return

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from nbray.core.ledger import Resources, amount, readable
+from nbray.core.labels import matches, told
+from nbray.core.ledger import Asks, Resources, amount, meets, supplied
 
 #: How a call stands, as its owner sees it (``Standing.stage``).
 ARGUMENTS, QUEUED, SENT, ACTOR, PAUSED, ENDED, READY, GONE = (
@@ -30,7 +31,7 @@ class Standing(NamedTuple):
     Attributes:
         task: id of the call. name: of its function.
         refs: the arguments that are missing (stage ARGUMENTS).
-        spec: what it asks for (QUEUED, PAUSED).
+        asks: what it asks for (QUEUED, PAUSED).
         process: where it was sent (SENT), or the address of its actor ((): it is nowhere).
         pid: of that process, 0 if it is not known.
         actor: the actor's id, and its state (ACTOR). ahead: calls of the same caller that go before it.
@@ -41,7 +42,7 @@ class Standing(NamedTuple):
     task: bytes = b""
     name: str = ""
     refs: tuple[Ref, ...] = ()
-    spec: Resources = ()
+    asks: Asks = Asks(())
     process: tuple[Any, ...] = ()
     pid: int = 0
     actor: bytes = b""
@@ -86,11 +87,11 @@ class Held(NamedTuple):
 
 
 class Supply(NamedTuple):
-    """What placement knows: the nodes (totals, free, whether it takes no more lanes, how many those are) and the leases."""
+    """What placement knows: the nodes (totals, free, whether it takes no more lanes, how many those are, labels) and leases."""
 
-    nodes: tuple[tuple[Resources, Resources, bool, int], ...]
+    nodes: tuple[tuple[Resources, Resources, bool, int, tuple[tuple[str, str], ...]], ...]
     leases: tuple[Held, ...]
-    placing: tuple[tuple[bytes, Resources], ...]  # actors that have no place yet: id, what must be free
+    placing: tuple[tuple[bytes, Asks], ...]  # actors that have no place yet: id, what must be free
 
 
 class Facts(NamedTuple):
@@ -316,12 +317,10 @@ class _Walk:
     # -- resources -------------------------------------------------------------------------------------------------
 
     def _queued(self, standing: Standing) -> None:
-        if self._step(
-            standing.task, f"{standing.name} (has not started: waits for {readable(standing.spec)})"
-        ):
-            self._resources(standing.name, standing.spec)
+        if self._step(standing.task, f"{standing.name} (has not started: waits for {standing.asks})"):
+            self._resources(standing.name, standing.asks)
 
-    def _resources(self, name: str, asks: Resources, own: bytes = b"") -> None:
+    def _resources(self, name: str, asks: Asks, own: bytes = b"") -> None:
         supply = self._facts.supply
         if supply is None:
             self.notes.append("The scheduler has not answered.")
@@ -329,27 +328,20 @@ class _Walk:
         if not supply.nodes:
             self.notes.append("The pool has no node.")
             return
-        asks = tuple((resource, units) for resource, units in asks if units)
-        totals = [dict(node[0]) for node in supply.nodes]
-        able = [
-            node
-            for node, has in zip(supply.nodes, totals, strict=True)
-            if all(has.get(resource, 0) >= units for resource, units in asks)
-        ]
+        wanted = asks.resources
+        able = [node for node in supply.nodes if meets(dict(node[0]), dict(node[4]), asks)]
         if not able:
-            self._nobody_has(name, asks, totals)
+            self._nobody_has(name, asks, supply.nodes)
             return
-        roomy = [
-            node for node in able if all(dict(node[1]).get(resource, 0) >= units for resource, units in asks)
-        ]
+        roomy = [node for node in able if meets(dict(node[1]), dict(node[4]), asks)]
         if not roomy:
             short = [
                 resource
-                for resource, units in asks
+                for resource, units in wanted
                 if all(dict(node[1]).get(resource, 0) < units for node in able)
-            ] or [resource for resource, _ in asks]
+            ] or [resource for resource, _ in wanted]
             for resource in short:
-                self._holders(resource, asks, able)
+                self._holders(resource, wanted, able)
         elif not own and all(node[2] for node in roomy):
             most = max(node[3] for node in roomy)
             self.notes.append(
@@ -358,16 +350,19 @@ class _Walk:
         else:
             self.notes.append("There is room for it: a process is being started.")
 
-    def _nobody_has(self, name: str, asks: Resources, totals: list[dict[str, int]]) -> None:
-        unknown = [resource for resource, _ in asks if not any(has.get(resource) for has in totals)]
-        there = ", ".join(sorted({readable(has.items()) for has in totals}))
-        if unknown:
+    def _nobody_has(self, name: str, asks: Asks, nodes: Sequence[tuple[Any, ...]]) -> None:
+        labelled = [node for node in nodes if matches(dict(node[4]), asks.where)]
+        unknown = [
+            resource for resource, _ in asks.resources if not any(dict(n[0]).get(resource) for n in labelled)
+        ]
+        there = supplied(((dict(node[0]), dict(node[4])) for node in nodes), asks)
+        if not labelled:
+            self.notes.append(f"No node of the pool has labels {told(asks.where)}; the nodes have {there}.")
+        elif unknown:
             what = " or ".join(repr(resource) for resource in unknown)
             self.notes.append(f"No node of the pool provides {what}; the nodes have {there}.")
         else:
-            self.notes.append(
-                f"No node is that large: {name} asks for {readable(asks)}, the nodes have {there}."
-            )
+            self.notes.append(f"No node is that large: {name} asks for {asks}, the nodes have {there}.")
 
     def _holders(self, resource: str, asks: Resources, able: Sequence[tuple[Any, ...]]) -> None:
         supply = self._facts.supply

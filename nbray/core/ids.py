@@ -65,3 +65,13 @@ class Address(NamedTuple):
     node: bytes
     unix: str
     tcp: str
+
+    @property
+    def host(self) -> str:
+        """The machine's number or name in the network; "" if only peers of the same node are served."""
+        return self.tcp.rpartition(":")[0]
+
+    @property
+    def reachable_at(self) -> str:
+        """Where whoever can use this process reaches its machine."""
+        return self.host or "127.0.0.1"

@@ -7,11 +7,36 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from nbray.core.ids import ActorId, LeaseId, NodeId, ProcessId
+from nbray.core.labels import NODE_ID, Selector, matches, told
 from nbray.core.messages import RESOURCE_UNIT, Spec
 
 Resources: TypeAlias = "tuple[tuple[str, int], ...]"
 
+
+class Asks(NamedTuple):
+    """What must be free on a node, and the rules for its labels."""
+
+    resources: Resources
+    where: Selector = ()
+
+    def __str__(self) -> str:
+        """``{CPU: 2} and labels {zone: a}`` for an error's text."""
+        return readable(self.resources) + (f" and labels {told(self.where)}" if self.where else "")
+
+
+def asks_of(spec: Spec) -> Asks:
+    """What a spec asks for, without what asks for nothing."""
+    resources, _, where = spec
+    return Asks(tuple((name, units) for name, units in resources if units), where)
+
+
 NO_LIMIT = 1 << 30
+#: A node is a resource itself, 1 of this and its address: whoever asks for a bit of it runs there.
+NODE_ITSELF = "node:"
+#: And so is the scheduler's machine, under the name that Ray's programs know it by.
+HEAD_NODE = NODE_ITSELF + "__internal_head__"
+#: So many kinds of nodes are told in a text.
+_TOLD = 8
 #: Of so many kinds of nodes that are gone it is known what they had.
 _KINDS = 64
 
@@ -50,12 +75,11 @@ class Node:
         """It takes no lane more, whatever is free."""
         return self.lanes >= self.most
 
-    def fits(self, asks: Resources) -> bool:
+    def fits(self, asks: Asks) -> bool:
         free = self.free
-        return all(
+        return matches(self.labels, asks.where) and all(
             free.get(name, 0) >= units and (name != "GPU" or self.pick_gpus(units))
-            for name, units in asks
-            if units
+            for name, units in asks.resources
         )
 
     def pick_gpus(self, units: int) -> tuple[int, ...]:
@@ -72,13 +96,12 @@ class Node:
         """What it has, or may have when it is needed."""
         return {**self.totals, "CPU": self.cpus[1]} if self.cpus[1] else self.totals
 
-    def could_fit(self, asks: Resources) -> bool:
-        totals, cpus = self.totals, self.cpus[1]
-        return all((cpus if name == "CPU" else totals.get(name, 0)) >= units for name, units in asks if units)
+    def could_fit(self, asks: Asks) -> bool:
+        return meets(self.greatest, self.labels, asks)
 
-    def room_after(self, asks: Resources) -> float:
+    def room_after(self, asks: Asks) -> float:
         """The share of the scarcest resource that stays free."""
-        shares = ((self.free[name] - units) / self.totals[name] for name, units in asks if units)
+        shares = ((self.free[name] - units) / self.totals[name] for name, units in asks.resources)
         return min(shares, default=0.0)
 
 
@@ -153,17 +176,16 @@ class Ledger:
         # What can be asked back: granted lanes that are not lent, by holder and spec.
         self.holders: dict[tuple[ProcessId, Spec], set[LeaseId]] = {}
         self.full = 0  # nodes that take no lane more
-        self._gone: dict[tuple[tuple[str, int], ...], None] = {}  # what nodes had that are gone
+        self._gone: dict[
+            tuple[Resources, tuple[tuple[str, str], ...]], None
+        ] = {}  # what nodes had that are gone
 
-    def feasible(self, asks: Resources) -> bool:
+    def feasible(self, asks: Asks) -> bool:
         return any(node.could_fit(asks) for node in self.nodes.values())
 
-    def was_feasible(self, asks: Resources) -> bool:
+    def was_feasible(self, asks: Asks) -> bool:
         """A node that is gone could hold it; such a one may come again."""
-        return any(
-            all(totals.get(name, 0) >= units for name, units in asks if units)
-            for totals in map(dict, self._gone)
-        )
+        return any(meets(dict(totals), dict(labels), asks) for totals, labels in self._gone)
 
     def add(self, node: Node) -> None:
         self.nodes[node.id] = node
@@ -173,7 +195,8 @@ class Ledger:
         """It has no lease any more."""
         del self.nodes[node.id]
         self.full -= node.full
-        self._gone[tuple(sorted(node.totals.items()))] = None
+        labels = {name: value for name, value in node.labels.items() if name != NODE_ID}
+        self._gone[tuple(sorted(node.totals.items())), tuple(sorted(labels.items()))] = None
         if len(self._gone) > _KINDS:
             del self._gone[next(iter(self._gone))]
 
@@ -182,13 +205,13 @@ class Ledger:
         node.free["CPU"] = node.free.get("CPU", 0) + cpus - node.totals.get("CPU", 0)
         node.totals["CPU"] = cpus
 
-    def choose(self, asks: Resources, barred: NodeId | None, lane: bool = True) -> Node | None:
+    def choose(self, asks: Asks, barred: NodeId | None, lane: bool = True) -> Node | None:
         """The node with the most room for it; a node with GPUs last if none is asked for.
 
         Args:
             lane: it is a lane, of which a node takes only so many.
         """
-        gpu = any(name == "GPU" and units for name, units in asks)
+        gpu = any(name == "GPU" for name, _ in asks.resources)
         best: Node | None = None
         best_score: tuple[bool, float, int] | None = None
         for node in self.nodes.values():
@@ -330,6 +353,30 @@ def readable(resources: Iterable[tuple[str, int]]) -> str:
     return (
         "{" + ", ".join(f"{name}: {amount(name, units)}" for name, units in sorted(resources) if units) + "}"
     )
+
+
+def meets(totals: Mapping[str, int], labels: Mapping[str, str], asks: Asks) -> bool:
+    return matches(labels, asks.where) and all(totals.get(name, 0) >= n for name, n in asks.resources)
+
+
+def supplied(nodes: Iterable[tuple[Mapping[str, int], Mapping[str, str]]], asks: Asks) -> str:
+    """What nodes have, (totals, labels) each, for a text about what is asked for.
+
+    That a node has itself, and its labels, is told only where that matters.
+    """
+    pinned = any(name.startswith(NODE_ITSELF) for name, _ in asks.resources)
+    ruled = {label for label, _, _ in asks.where}
+
+    def one(totals: Mapping[str, int], labels: Mapping[str, str]) -> str:
+        text = readable((name, n) for name, n in totals.items() if pinned or not name.startswith(NODE_ITSELF))
+        if not ruled:
+            return text
+        shown = sorted((name, value) for name, value in labels.items() if name in ruled or name != NODE_ID)
+        return f"{text} and labels " + "{" + ", ".join(f"{name}: {value}" for name, value in shown) + "}"
+
+    kinds = sorted({one(*node) for node in nodes})
+    more = [f"{len(kinds) - _TOLD} others"] if len(kinds) > _TOLD else []
+    return ", ".join(kinds[:_TOLD] + more)
 
 
 def amount(name: str, units: int) -> str:

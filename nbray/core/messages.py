@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from nbray.core.labels import Selector
+
 Message: TypeAlias = tuple[Any, ...]
 WireValue: TypeAlias = "bytes | tuple[Any, ...]"
 
@@ -80,7 +82,8 @@ LEAVING = 49      # reason: this process ends itself on purpose (exit_actor), it
 # ("actor_kill", actor id, no_restart) / ("actor_drop", actor id) / ("actor_watch", actor id)
 # ("actor_claim", request, actor id, name, namespace, handle bytes)   answered with ("named", ...): who has the name now
 # ("actor_named", request, name, namespace)           answered with ("named", request, actor id or None, handle bytes or None)
-# ("resources", request)                 answered with ("resources", request, ((node, totals, free, labels, address), ...))
+# ("resources", request)                 answered with ("resources", request, ((node, totals, free, labels, address, hostname),
+#                                        ...))
 # ("supply", request)                    answered with ("supply", request, nodes, leases, actors without a place): the fields of
 #                                        a Supply of core/explaining.py
 # ("actors", request)                    answered with ("actors", request, ((id, class, name, namespace, state, epoch, owner,
@@ -103,9 +106,9 @@ LEAVING = 49      # reason: this process ends itself on purpose (exit_actor), it
 # ("node", node id, state, resources, address)        state: "up" or "down"
 # ("sampled", node id, figures, leased)                figures: as in executor/upkeep.py; leased: units by resource
 
-# A lease's shape: (resources, environment). resources = ((name, units), ...) sorted by name, in 1/10000 of a CPU, GPU or
-# custom resource; environment = ((variable, value), ...) sorted.
-Spec: TypeAlias = "tuple[tuple[tuple[str, int], ...], tuple[tuple[str, str], ...]]"
+# A lease's shape: (resources, environment, where). resources = ((name, units), ...) sorted by name, in 1/10000 of a CPU, GPU or
+# custom resource; environment = ((variable, value), ...) sorted; where = the rules for the node's labels, see core/labels.py.
+Spec: TypeAlias = "tuple[tuple[tuple[str, int], ...], tuple[tuple[str, str], ...], Selector]"
 RESOURCE_UNIT = 10_000
 
 # Why a process or node went: (kind, text, pid, signal or exit code, tail of stderr).

@@ -27,7 +27,7 @@ from typing import Any
 from nbray.core.effects import ActorLost, Effect, End, Place, Recheck, Resized, Tell
 from nbray.core.ids import ActorId, LeaseId, NodeId, ProcessId
 from nbray.core.impasse import LOOK, Impasse
-from nbray.core.ledger import NO_BLOCK, NO_LIMIT, Block, Lease, Ledger, Node, Resources, add_up, readable
+from nbray.core.ledger import NO_BLOCK, NO_LIMIT, Asks, Block, Lease, Ledger, Node, add_up, asks_of, supplied
 from nbray.core.messages import Loss, Spec
 from nbray.core.reclaim import Reclaim
 from nbray.core.sizes import Sizes
@@ -154,7 +154,7 @@ class Placement:
         if want is None:
             if n <= 0:
                 return
-            want = self._wants[owner, spec] = Want(owner, spec, spec[0])
+            want = self._wants[owner, spec] = Want(owner, spec, asks_of(spec))
         waited, before = want.unmet > 0, (want.parent, want.job, want.depth, want.priority)
         origin = (*self._origin_of(owner, parent), priority)
         if before != origin:
@@ -169,7 +169,7 @@ class Placement:
     def want_actor(self, owner: ProcessId, actor: ActorId, epoch: int, asks: Spec, holds: Spec) -> None:
         """A place for an actor's incarnation. ``asks`` must be free on the node, ``holds`` is what it keeps."""
         self.end_actor(actor)
-        want = self._actors[actor] = Want(owner, holds, asks[0], actor)
+        want = self._actors[actor] = Want(owner, holds, asks_of(asks), actor)
         want.epoch, want.wanted = epoch, 1
         want.parent, want.job, want.depth = self._origin_of(owner, None)
         self._enqueue(want)
@@ -290,12 +290,12 @@ class Placement:
             self._refuse(want)
         elif (want.job, want.shape) not in self._unmet:
             self._unmet.add((want.job, want.shape))
-            text = f"asked for {readable(want.asks)}, and no node has that: {self._what_there_is()}"
+            text = f"asked for {want.asks}, and no node has that: {self._what_there_is(want.asks)}"
             self._effects.append(Tell(want.job, ("unmet", want.spec, want.actor, text)))
 
-    def _what_there_is(self) -> str:
-        nodes = sorted({readable(node.greatest.items()) for node in self.ledger.nodes.values()})
-        return "the pool's nodes have " + ", ".join(nodes) if nodes else "the pool has no node"
+    def _what_there_is(self, asks: Asks) -> str:
+        nodes = [(node.greatest, node.labels) for node in self.ledger.nodes.values()]
+        return f"the pool's nodes have {supplied(nodes, asks)}" if nodes else "the pool has no node"
 
     # --- views -----------------------------------------------------------------------------------------------------
     def lease_of(self, actor: ActorId) -> Lease | None:
@@ -303,13 +303,15 @@ class Placement:
         lease = self._actor_leases.get(actor)
         return self.ledger.leases[lease] if lease is not None else None
 
-    def actors_waiting(self) -> tuple[tuple[ActorId, Resources], ...]:
+    def actors_waiting(self) -> tuple[tuple[ActorId, Asks], ...]:
         """The actors that have no place, and what must be free for them."""
         return tuple((actor, want.asks) for actor, want in self._actors.items() if want.unmet)
 
     def demand(self) -> dict[str, int]:
         """What waits, in units, for a cluster that can grow."""
-        return add_up({name: units * want.unmet for name, units in want.asks} for want in self._waiting.all())
+        return add_up(
+            {name: units * want.unmet for name, units in want.asks.resources} for want in self._waiting.all()
+        )
 
     def validate(self) -> None:
         """Assert the laws; tests call it after every step."""
@@ -499,7 +501,7 @@ class Placement:
 
     def _refuse(self, want: Want, text: str = "") -> None:
         if not text:
-            text = f"asked for {readable(want.asks)}, which no node can ever hold: {self._what_there_is()}"
+            text = f"asked for {want.asks}, which no node can ever hold: {self._what_there_is(want.asks)}"
         want.wanted = want.placing
         self._met(want)
         if want.actor is not None:

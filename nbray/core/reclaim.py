@@ -73,7 +73,7 @@ class Reclaim:
 
     def _ask_for(self, want: Want, due: Counter[ProcessId]) -> None:
         own = (want.owner, want.spec) if want.actor is None else None
-        asks = dict(want.asks)
+        asks = dict(want.asks.resources)
         busy: list[tuple[int, ProcessId]] = []
         for (owner, spec), leases in self._ledger.holders.items():
             shares = [

@@ -1,7 +1,7 @@
 """The queue of who waits for a lease. Pure.
 
-All wants of a *shape* (same resources) fit a node or none does, so an event costs a look at the heads of the few shapes that
-wait, however long their queues are.
+All wants of a *shape* (same resources, same rules for labels) fit a node or none does, so an event costs a look at the heads of
+the few shapes that wait, however long their queues are.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import heapq
 from typing import TypeAlias
 
 from nbray.core.ids import ActorId, LeaseId, ProcessId
-from nbray.core.ledger import Resources
+from nbray.core.ledger import Asks, Resources
 from nbray.core.messages import Spec
 
 #: What must be free, what is then held, and whether it is a lane: of those a node takes only so many.
-ShapeKey: TypeAlias = "tuple[Resources, Resources, bool]"
+ShapeKey: TypeAlias = "tuple[Asks, Resources, bool]"
 
 
 class Want:
@@ -25,10 +25,10 @@ class Want:
         "wanted", "priority",
     )  # fmt: skip
 
-    def __init__(self, owner: ProcessId, spec: Spec, asks: Resources, actor: ActorId | None = None) -> None:
+    def __init__(self, owner: ProcessId, spec: Spec, asks: Asks, actor: ActorId | None = None) -> None:
         self.owner = owner
         self.spec = spec
-        self.asks: Resources = tuple((name, units) for name, units in asks if units)
+        self.asks = asks
         self.shape: ShapeKey = (
             self.asks,
             tuple((name, units) for name, units in spec[0] if units),

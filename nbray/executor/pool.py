@@ -23,7 +23,7 @@ class Shape(NamedTuple):
 
 def shape_of(spec: Spec, gpus: tuple[int, ...] = ()) -> Shape:
     """Half a CPU, or none, still needs a thread to compute with."""
-    resources, environment = spec
+    resources, environment, _ = spec
     cpu = dict(resources).get("CPU", 0)
     return Shape(
         tuple((name, value) for name, value in environment), max(1, cpu // RESOURCE_UNIT), tuple(gpus)

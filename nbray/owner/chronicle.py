@@ -10,7 +10,7 @@ from nbray import events
 from nbray.channel.connection import Connection
 from nbray.core import messages as m
 from nbray.core.digest import Digest
-from nbray.core.ids import object_id
+from nbray.core.ids import Address, object_id
 from nbray.owner.console import NOBODY, Author
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Chronicle:
         if state == "down":
             owner.dead_nodes.add(node)
         have = {name: n / m.RESOURCE_UNIT for name, n in resources}
-        host = address[3].rpartition(":")[0] if address else ""
+        host = Address(*address).host if address else ""
         owner.feed.append((events.NODE, time.time(), node, state, have, host))
 
     def sampled(self, node: bytes, figures: Sequence[Any], used: Sequence[Any]) -> None:

@@ -20,6 +20,7 @@ from nbray.core.calls import Call
 from nbray.core.explaining import Activity, Explanation, Facts, Held, Running, Standing, Supply
 from nbray.core.ids import Address, call_of, object_id, owner_of, sequence_of
 from nbray.core.lanes import Lane, Pool
+from nbray.core.ledger import Asks, asks_of
 from nbray.core.messages import Message
 from nbray.core.ownership import Entry
 from nbray.core.ready import Ready
@@ -142,16 +143,16 @@ class Inquiry:
             return self._method(call, task, call.pool.machine)
         if call.missing:
             return Standing(e.ARGUMENTS, task, name, refs=self.refs(entry for _, entry in call.slots))
-        spec = call.pool.spec[0]
+        asks = asks_of(call.pool.spec)
         if type(place) is Lane:
             peer = place.peer
             address = peer.peer or Address(peer.context.process, b"", "", "")
             return Standing(e.SENT, task, name, process=tuple(address), pid=peer.pid)
         if type(place) is Ready:
-            return Standing(e.QUEUED, task, name, spec=spec)
+            return Standing(e.QUEUED, task, name, asks=asks)
         pause = self.owner.tasks.pause_of(call)
         if pause is not None:
-            return Standing(e.PAUSED, task, name, spec=spec, seconds=pause)
+            return Standing(e.PAUSED, task, name, asks=asks, seconds=pause)
         return Standing(e.ENDED, task, name)
 
     def _method(self, call: Call, task: bytes, machine: ActorCalls) -> Standing:
@@ -268,7 +269,7 @@ class Inquiry:
                 facts.processes[process] = found
                 fresh.append(found)
             for oid, standing in zip(oids, standings, strict=True):
-                facts.objects[oid] = Standing(*standing)
+                facts.objects[oid] = _standing(standing)
                 fresh.append(facts.objects[oid])
         return fresh
 
@@ -279,7 +280,16 @@ class Inquiry:
             )
         except RaySystemError:
             return None
-        return Supply(tuple(nodes), tuple(Held(*lease) for lease in leases), tuple(placing))
+        return Supply(
+            tuple(nodes),
+            tuple(Held(*lease) for lease in leases),
+            tuple((actor, Asks(*asks)) for actor, asks in placing),
+        )
+
+
+def _standing(fields: tuple[Any, ...]) -> Standing:
+    standing = Standing(*fields)
+    return standing._replace(asks=Asks(*standing.asks))
 
 
 def _activity(fields: tuple[Any, ...]) -> Activity:

@@ -56,7 +56,7 @@ class Replicas:
         """The agents of the nodes that take leases, in any order."""
         owner = self.owner
         (nodes,) = owner.questions.ask("resources")
-        addresses = [Address(*address) for _, _, _, _, address in nodes]
+        addresses = [Address(*row[4]) for row in nodes]
         others = [a for a in addresses if a.node != owner.node and a.node not in owner.dead_nodes]
         random.shuffle(others)
         return others

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import platform
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -89,6 +90,7 @@ class NodeAgent(WorkerPlugin):
             streams.NODE_UP,
             address.node,
             tuple(address),
+            platform.node(),
             totals,
             node.store_capacity,
             self.labels,

@@ -15,13 +15,15 @@ from importlib.metadata import version
 from typing import Any
 
 from distributed import SchedulerPlugin
+from distributed.comm.addressing import get_address_host
 
 from nbray.core import directory as actors
 from nbray.core.census import Census
 from nbray.core.directory import ActorDirectory
 from nbray.core.effects import ActorLost, End, Place, Recheck, Resized, Tell
-from nbray.core.ids import ActorId, LeaseId, NodeId, ProcessId, owner_of
-from nbray.core.ledger import Block
+from nbray.core.ids import ActorId, Address, LeaseId, NodeId, ProcessId, owner_of
+from nbray.core.labels import NODE_ID, Rule
+from nbray.core.ledger import HEAD_NODE, NODE_ITSELF, Block
 from nbray.core.messages import RESOURCE_UNIT, Loss, Message, Spec
 from nbray.core.placement import Placement
 from nbray.scheduling import lease as tasks
@@ -67,6 +69,7 @@ class PlacementPlugin(SchedulerPlugin):
             ProcessId, str
         ] = {}  # and the Dask client through which they came, "" for this process
         self._workers: dict[NodeId, str] = {}
+        self._hostnames: dict[NodeId, str] = {}
         self._nodes: dict[str, NodeId] = {}
         self._homes: dict[str, set[ProcessId]] = {}  # executors by worker
         self._keys: dict[str, LeaseId] = {}
@@ -123,7 +126,7 @@ class PlacementPlugin(SchedulerPlugin):
         node = self._nodes.pop(worker, None)
         if node is None:
             return
-        del self._workers[node]
+        del self._workers[node], self._hostnames[node]
         self.placement.remove_node(node, f"node {node.hex()[:8]} ({worker}) is gone")
         for process in self._homes.pop(worker, set()):
             self._process_gone(process)
@@ -155,6 +158,7 @@ class PlacementPlugin(SchedulerPlugin):
         worker: str,
         node: bytes,
         address: tuple[Any, ...],
+        hostname: str,
         totals: dict[str, int] | None,
         store: int,
         labels: dict[str, str],
@@ -166,11 +170,15 @@ class PlacementPlugin(SchedulerPlugin):
         streams.hasten(self.scheduler.stream_comms[worker])
         if totals is None:
             totals = units({"CPU": state.nthreads, "memory": state.memory_limit, **state.resources})
-        totals = {**totals, **units({"object_store_memory": store})}
+        itself = {NODE_ITSELF + Address(*address).reachable_at: RESOURCE_UNIT}
+        if get_address_host(worker) == get_address_host(self.scheduler.address):
+            itself[HEAD_NODE] = RESOURCE_UNIT
+        totals = {**totals, **units({"object_store_memory": store}), **itself}
+        self._hostnames[NodeId(node)] = hostname
         self._workers[NodeId(node)] = worker
         self._nodes[worker] = NodeId(node)
         self._homes.setdefault(worker, set())
-        self.placement.add_node(NodeId(node), totals, labels, address, most)
+        self.placement.add_node(NodeId(node), totals, {**labels, NODE_ID: node.hex()}, address, most)
         self._tell_drivers(("node", node, "up", tuple(totals.items()), address))
         if self._loop.time() < self._watched_until:
             self._order(worker, (streams.WATCH, self._watched_until - self._loop.time()))
@@ -292,6 +300,7 @@ class PlacementPlugin(SchedulerPlugin):
                 tuple(node.free.items()),
                 tuple(node.labels.items()),
                 node.address,
+                self._hostnames[node.id],
             )
             for node in self.placement.ledger.nodes.values()
         )
@@ -307,7 +316,13 @@ class PlacementPlugin(SchedulerPlugin):
     def _op_supply(self, process: ProcessId, request: int) -> None:
         ledger = self.placement.ledger
         nodes = tuple(
-            (tuple(node.totals.items()), tuple(node.free.items()), node.full, node.most)
+            (
+                tuple(node.totals.items()),
+                tuple(node.free.items()),
+                node.full,
+                node.most,
+                tuple(node.labels.items()),
+            )
             for node in ledger.nodes.values()
         )
         leases = tuple(
@@ -472,5 +487,9 @@ def units(resources: Mapping[str, float]) -> dict[str, int]:
 
 def _spec(spec: Any) -> Spec:
     """A spec as a key, whatever kinds of sequence it travelled as."""
-    resources, environment = spec
-    return tuple((name, n) for name, n in resources), tuple((name, value) for name, value in environment)
+    resources, environment, where = spec
+    return (
+        tuple((name, n) for name, n in resources),
+        tuple((name, value) for name, value in environment),
+        tuple(Rule(label, negated, tuple(values)) for label, negated, values in where),
+    )

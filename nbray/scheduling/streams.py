@@ -19,7 +19,8 @@ from typing import Any
 UP, DOWN, REPORT, ORDER = "nbray-up", "nbray-down", "nbray-report", "nbray-order"
 
 # Reports of an agent: (kind, fields...)
-# node id, address, totals in units or None (then what Dask's worker has), bytes of its store, labels, lanes at most
+# node id, address, the machine's name, totals in units or None (then what Dask's worker has), bytes of its store, labels, lanes
+# at most
 NODE_UP = "node_up"
 GRANTED = "granted"  # lease, address: its executor is ready
 REFUSED = "refused"  # lease, loss: its executor could not be started

@@ -9,7 +9,7 @@ from nbray.core.messages import STREAMING
 
 def test_a_task_takes_one_cpu_returns_one_value_and_is_retried_three_times_after_a_crash():
     options = task_options({})
-    assert options.spec == ((("CPU", 10_000),), ())
+    assert options.spec == ((("CPU", 10_000),), (), ())
     assert (options.returns, options.max_retries, options.retry_exceptions, options.name) == (1, 3, False, "")
 
 
@@ -39,8 +39,8 @@ def test_exception_types_may_come_in_a_list():
 
 def test_an_actor_needs_one_cpu_to_be_placed_and_keeps_none():
     options = actor_options({}, is_async=False)
-    assert options.placing_spec == ((("CPU", 10_000),), ())
-    assert options.held_spec == ((), ())
+    assert options.placing_spec == ((("CPU", 10_000),), (), ())
+    assert options.held_spec == ((), (), ())
     assert (options.max_restarts, options.max_task_retries, options.max_concurrency) == (0, 0, 1)
 
 
@@ -55,7 +55,7 @@ def test_an_actor_needs_one_cpu_to_be_placed_and_keeps_none():
 )
 def test_an_actor_that_says_what_it_needs_keeps_it(given, held):
     options = actor_options(given, is_async=False)
-    assert options.held_spec == options.placing_spec == (held, ())
+    assert options.held_spec == options.placing_spec == (held, (), ())
 
 
 def test_actors_with_async_methods_take_a_thousand_calls_at_a_time():
@@ -203,7 +203,7 @@ def test_options_of_the_other_kind_are_unknown(resolve, name):
         resolve({name: 1})
 
 
-@pytest.mark.parametrize("name", ["label_selector", "placement_group"])
+@pytest.mark.parametrize("name", ["fallback_strategy", "placement_group"])
 def test_what_ray_has_and_nbray_does_not_is_said_to_be_not_supported_yet(name):
     with pytest.raises(ValueError, match=f"'{name}'.*not supported yet"):
         task_options({name: 1})
@@ -227,6 +227,6 @@ def test_the_default_strategy_is_accepted_and_others_are_said_to_come_later():
 
 def test_an_option_that_is_not_there_yet_may_be_none_and_nothing_else():
     for target in (lambda: None, type("Plain", (), {})):
-        nbray.remote(target).options(label_selector=None, placement_group=None)
-        with pytest.raises(ValueError, match=r"label_selector.*not supported yet"):
-            nbray.remote(target).options(label_selector={"zone": "a"})
+        nbray.remote(target).options(fallback_strategy=None, placement_group=None)
+        with pytest.raises(ValueError, match=r"fallback_strategy.*not supported yet"):
+            nbray.remote(target).options(fallback_strategy=[{"label_selector": {"zone": "a"}}])

@@ -20,7 +20,7 @@ from nbray.executor.node_config import NodeConfig
 
 TESTS = str(Path(__file__).parents[1])
 TIMEOUT = 30.0
-CPU: Any = ((("CPU", RESOURCE_UNIT),), ())
+CPU: Any = ((("CPU", RESOURCE_UNIT),), (), ())
 
 
 class Driver:
@@ -78,7 +78,7 @@ class Driver:
     def free(self) -> dict[str, float]:
         self.say("resources", 0)
         free: dict[str, float] = {}
-        for _, _, units, _, _ in self.hear("resources")[2]:
+        for _, _, units, *_ in self.hear("resources")[2]:
             for name, n in units:
                 free[name] = free.get(name, 0) + n / RESOURCE_UNIT
         return free

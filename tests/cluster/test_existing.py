@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -39,11 +40,13 @@ def test_a_node_serves_leases(cluster: Cluster) -> None:
     with Driver() as driver:
         driver.attach(cluster.address)
         driver.say("resources", 1)
-        ((id_, totals, _, labels, _),) = driver.hear("resources")[2]
+        ((id_, totals, _, labels, _, hostname),) = driver.hear("resources")[2]
         assert id_.hex() == node.node_id
-        assert dict(totals).keys() == {"CPU", "special", "object_store_memory"}
+        itself = {"node:127.0.0.1", "node:__internal_head__"}
+        assert dict(totals).keys() == {"CPU", "special", "object_store_memory", *itself}
         assert (dict(totals)["CPU"], dict(totals)["special"]) == (20_000, 10_000)
-        assert labels == (("zone", "a"),)
+        assert labels == (("zone", "a"), ("ray.io/node-id", node.node_id))
+        assert hostname == platform.node()
         driver.say("want", CPU, 1, None)
         assert driver.hear("granted")[3][1] == id_
 
@@ -111,7 +114,7 @@ def test_a_detached_actor_is_found_by_the_next_driver(cluster: Cluster) -> None:
     with Driver() as driver:
         driver.attach(cluster.address)
         options = {
-            "held": ((), ()),
+            "held": ((), (), ()),
             "name": "keeper",
             "namespace": "n",
             "detached": True,

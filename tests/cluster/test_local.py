@@ -50,13 +50,13 @@ def test_a_killed_executor_is_reported_and_its_slot_is_free(driver: Driver) -> N
 
 
 def test_what_the_pool_can_never_hold_is_refused(driver: Driver) -> None:
-    driver.say("want", ((("CPU", 80_000),), ()), 1, None)
+    driver.say("want", ((("CPU", 80_000),), (), ()), 1, None)
     assert "{CPU: 8}" in driver.hear("infeasible")[2]
 
 
 def test_an_actor_lives_crashes_restarts_and_is_killed(driver: Driver) -> None:
     actor = b"actor-id-0000001"
-    driver.say("actor_new", actor, CPU, b"", {"held": ((), ()), "max_restarts": 1})
+    driver.say("actor_new", actor, CPU, b"", {"held": ((), (), ()), "max_restarts": 1})
     _, _, state, epoch, address, _ = driver.hear("actor")
     assert (state, epoch) == ("alive", 0)
     driver.kill(address[0])
@@ -71,7 +71,7 @@ def test_an_actor_lives_crashes_restarts_and_is_killed(driver: Driver) -> None:
 
 def test_a_retired_actor_leaves(driver: Driver) -> None:
     actor = b"actor-id-0000002"
-    driver.say("actor_new", actor, CPU, b"", {"held": ((), ())})
+    driver.say("actor_new", actor, CPU, b"", {"held": ((), (), ())})
     assert driver.hear("actor")[2] == "alive"
     driver.say("actor_drop", actor)
     _, _, state, _, _, reason = driver.hear("actor")

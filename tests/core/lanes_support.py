@@ -11,9 +11,9 @@ from nbray.core.lanes import (
     Lanes,
 )
 
-SPEC: Any = ((("CPU", 10_000),), ())
-OTHER: Any = ((("CPU", 20_000),), ())
-FREE: Any = ((), ())
+SPEC: Any = ((("CPU", 10_000),), (), ())
+OTHER: Any = ((("CPU", 20_000),), (), ())
+FREE: Any = ((), (), ())
 
 
 def function(*durations: float) -> Function:

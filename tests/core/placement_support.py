@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbray.core.effects import End, Place, Recheck, Tell
+from nbray.core.labels import rule
 from nbray.core.ledger import NO_LIMIT
 from nbray.core.messages import RESOURCE_UNIT
 from nbray.core.placement import Placement
@@ -13,9 +14,13 @@ DRIVER, OTHER = b"driver00", b"driver01"
 A, B = b"node-a", b"node-b"
 
 
-def spec(cpu: float = 1, **more: float) -> Any:
+def spec(cpu: float = 1, where: dict[str, str] | None = None, **more: float) -> Any:
     resources = {"CPU": cpu, **more}
-    return tuple(sorted((name, int(n * RESOURCE_UNIT)) for name, n in resources.items())), ()
+    return (
+        tuple(sorted((name, int(n * RESOURCE_UNIT)) for name, n in resources.items())),
+        (),
+        tuple(rule(*each) for each in (where or {}).items()),
+    )
 
 
 def units(**resources: float) -> dict[str, int]:

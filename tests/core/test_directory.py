@@ -15,8 +15,8 @@ from nbray.core.ids import ActorId, ProcessId
 
 OWNER, CALLER = b"owner000", b"caller00"
 ACTOR = b"actor-1"
-SPEC: Any = ((("CPU", 10_000),), ())
-NOTHING: Any = ((), ())
+SPEC: Any = ((("CPU", 10_000),), (), ())
+NOTHING: Any = ((), (), ())
 ADDRESS = (b"process0", b"node", "/socket", "")
 CRASH: Any = ("signal", "SIGKILL", 7, 9, "tail")
 
@@ -370,7 +370,7 @@ def test_an_actor_whose_handle_came_before_its_creators_word_is_expected() -> No
     directory = ActorDirectory()
     directory.watch(ProcessId(b"watcher!"), ActorId(b"creator!" + bytes(8)), creator_lives=True)
     assert not directory.drain()
-    directory.new(ProcessId(b"creator!"), ActorId(b"creator!" + bytes(8)), ((), ()), b"", {})
+    directory.new(ProcessId(b"creator!"), ActorId(b"creator!" + bytes(8)), ((), (), ()), b"", {})
     directory.alive(ActorId(b"creator!" + bytes(8)), 0, ("address",))
     told = [effect.to for effect in directory.drain() if isinstance(effect, Tell)]
     assert set(told) == {b"watcher!", b"creator!"}

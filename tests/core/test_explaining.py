@@ -6,6 +6,8 @@ from typing import Any
 
 from nbray.core import explaining as e
 from nbray.core.explaining import Activity, Explanation, Facts, Held, Running, Standing, Supply, explain
+from nbray.core.labels import rule
+from nbray.core.ledger import Asks
 from nbray.core.messages import RESOURCE_UNIT
 
 ME = b"driver00"
@@ -21,6 +23,10 @@ def at(name: str) -> Any:
 
 def units(**resources: float) -> Any:
     return tuple((name, round(n * RESOURCE_UNIT)) for name, n in resources.items())
+
+
+def asks(**resources: float) -> Asks:
+    return Asks(units(**resources))
 
 
 def sent(number: int, name: str, process: str, pid: int = 0) -> Standing:
@@ -43,8 +49,8 @@ def runs(number: int, name: str, seconds: float = 12.0, awaits: int | None = Non
     )
 
 
-def node(totals: Any, free: Any, full: bool = False, most: int = 100) -> Any:
-    return totals, free, full, most
+def node(totals: Any, free: Any, full: bool = False, most: int = 100, **labels: str) -> Any:
+    return totals, free, full, most, tuple(labels.items())
 
 
 def why(
@@ -86,7 +92,7 @@ def test_a_missing_resource_is_named_with_who_holds_it_and_for_whom() -> None:
         (),
     )
     told = why(
-        Standing(e.QUEUED, task(1), "f", spec=units(CPU=1)),
+        Standing(e.QUEUED, task(1), "f", asks=asks(CPU=1)),
         processes={"x": busy(7, runs(8, "hold", 90)), "y": busy(9, runs(10, "child", 3))},
         supply=supply,
     )
@@ -99,37 +105,61 @@ def test_a_missing_resource_is_named_with_who_holds_it_and_for_whom() -> None:
 
 def test_only_the_resource_that_is_short_is_told() -> None:
     supply = Supply((node(units(CPU=2, GPU=1), units(CPU=1, GPU=0)),), (), ())
-    told = why(Standing(e.QUEUED, task(1), "f", spec=units(CPU=1, GPU=1)), supply=supply)
+    told = why(Standing(e.QUEUED, task(1), "f", asks=asks(CPU=1, GPU=1)), supply=supply)
     assert "GPU is missing: 1 asked, 0 of 1 free" in str(told)
     assert "CPU is missing: 1 asked, 1" not in str(told)
 
 
 def test_a_resource_that_nobody_provides() -> None:
     supply = Supply((node(units(CPU=2), units(CPU=2)),), (), ())
-    told = why(Standing(e.QUEUED, task(1), "f", spec=units(CPU=1, widget=1)), supply=supply)
+    told = why(Standing(e.QUEUED, task(1), "f", asks=asks(CPU=1, widget=1)), supply=supply)
     assert told.lines[1] == "No node of the pool provides 'widget'; the nodes have {CPU: 2}."
+
+
+def test_labels_that_no_node_has() -> None:
+    supply = Supply((node(units(CPU=2), units(CPU=2), zone="a"), node(units(CPU=4), units(CPU=4))), (), ())
+    where = (rule("zone", "in(b,c)"),)
+    told = why(Standing(e.QUEUED, task(1), "f", asks=Asks(units(CPU=1), where)), supply=supply)
+    assert told.lines == (
+        "f (has not started: waits for {CPU: 1} and labels {zone: in(b,c)})",
+        "No node of the pool has labels {zone: in(b,c)}; the nodes have {CPU: 2} and labels {zone: a}, {CPU: 4} and labels {}.",
+    )
+
+
+def test_what_is_free_where_the_labels_forbid_it_is_not_told() -> None:
+    supply = Supply(
+        (node(units(CPU=2), units(CPU=0), zone="a"), node(units(CPU=4), units(CPU=4), zone="b")),
+        (Held(ME, b"", "", units(CPU=2), False, at("x")),),
+        (),
+    )
+    told = why(
+        Standing(e.QUEUED, task(1), "f", asks=Asks(units(CPU=1), (rule("zone", "!b"),))),
+        processes={"x": busy(7, runs(8, "hold", 90))},
+        supply=supply,
+    )
+    assert told.lines[1].startswith("CPU is missing: 1 asked, 0 of 2 free. Held by hold (pid 7")
 
 
 def test_more_than_any_node_has() -> None:
     supply = Supply((node(units(CPU=2), units(CPU=2)),), (), ())
-    told = why(Standing(e.QUEUED, task(1), "f", spec=units(CPU=8)), supply=supply)
+    told = why(Standing(e.QUEUED, task(1), "f", asks=asks(CPU=8)), supply=supply)
     assert told.lines[1] == "No node is that large: f asks for {CPU: 8}, the nodes have {CPU: 2}."
 
 
 def test_a_pool_without_nodes() -> None:
-    told = why(Standing(e.QUEUED, task(1), "f", spec=units(CPU=8)), supply=Supply((), (), ()))
+    told = why(Standing(e.QUEUED, task(1), "f", asks=asks(CPU=8)), supply=Supply((), (), ()))
     assert told.lines[1] == "The pool has no node."
 
 
 def test_a_node_whose_processes_all_wait() -> None:
     supply = Supply((node(units(CPU=2), units(CPU=2), full=True, most=4),), (), ())
-    told = why(Standing(e.QUEUED, task(1), "f", spec=units(CPU=1)), supply=supply)
+    told = why(Standing(e.QUEUED, task(1), "f", asks=asks(CPU=1)), supply=supply)
     assert "at most 4 processes" in told.lines[1]
 
 
 def test_room_that_is_there_is_about_to_be_used() -> None:
     supply = Supply((node(units(CPU=2), units(CPU=2)),), (), ())
-    told = why(Standing(e.QUEUED, task(1), "f", spec=units(CPU=1)), supply=supply)
+    told = why(Standing(e.QUEUED, task(1), "f", asks=asks(CPU=1)), supply=supply)
     assert told.lines[1] == "There is room for it: a process is being started."
 
 
@@ -152,7 +182,7 @@ def test_an_actor_that_blocks_in_get_keeps_its_cpu_and_that_is_said() -> None:
     )
     told = why(
         method(1, "Trainer.fit", "a"),
-        Standing(e.QUEUED, task(2), "load", spec=units(CPU=1)),
+        Standing(e.QUEUED, task(2), "load", asks=asks(CPU=1)),
         processes={"a": busy(5, runs(1, "Trainer.fit", 30, awaits=2), actor="Trainer")},
         supply=supply,
     )
@@ -169,7 +199,7 @@ def test_who_is_stuck_behind_such_an_actor_without_being_its_cause_is_no_deadloc
         (),
     )
     told = why(
-        Standing(e.QUEUED, task(9), "other", spec=units(CPU=1)),
+        Standing(e.QUEUED, task(9), "other", asks=asks(CPU=1)),
         method(2, "Clock.tick", "c"),
         processes={"a": busy(5, runs(1, "Trainer.fit", 30, awaits=2), actor="Trainer")},
         supply=supply,
@@ -210,7 +240,7 @@ def test_a_process_that_does_not_answer_may_be_stopped() -> None:
 
 
 def test_an_actor_without_a_place() -> None:
-    supply = Supply((node(units(CPU=1), units(CPU=0)),), (), ((b"actor", units(CPU=1)),))
+    supply = Supply((node(units(CPU=1), units(CPU=0)),), (), ((b"actor", asks(CPU=1)),))
     told = why(method(1, "A.f", state="pending"), supply=supply)
     assert told.lines[0] == "A.f (its actor has no place yet)"
     assert told.lines[1].startswith("CPU is missing: 1 asked, 0 of 1 free.")
@@ -271,4 +301,4 @@ def test_whatever_is_unknown_is_said_to_be() -> None:
     told = explain(Facts(ME, {}, {}, None, 1.0), [task(1)])
     assert "has not answered" in str(told)
     assert "does not know" in str(why(Standing(e.GONE, task(1))))
-    assert "scheduler has not answered" in str(why(Standing(e.QUEUED, task(1), "f", spec=units(CPU=1))))
+    assert "scheduler has not answered" in str(why(Standing(e.QUEUED, task(1), "f", asks=asks(CPU=1))))

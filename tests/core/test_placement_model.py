@@ -28,11 +28,15 @@ class AgainstTheModel(RuleBasedStateMachine):
         self.actors: dict[bytes, tuple[Any, Any]] = {}
         self.dead: set[int] = set()
         self.most: dict[bytes, int] = {}
+        self.zones: dict[bytes, str] = {}
         self.cpus: dict[bytes, tuple[int, int]] = {}
         self.later: list[Any] = []
         self.next = 0
 
-    SPECS = (spec(1), spec(0.5), spec(2), spec(1, GPU=1), spec(1, GPU=0.5), spec(0, GPU=2), spec(0))
+    SPECS = (
+        spec(1), spec(0.5), spec(2), spec(1, GPU=1), spec(1, GPU=0.5), spec(0, GPU=2), spec(0),
+        spec(1, {"zone": "in(a,b)"}), spec(2, {"zone": "!a"}), spec(0.5, {"zone": "a"}), spec(1, {"zone": "a"}, GPU=0.5),
+    )  # fmt: skip
 
     def free(self, node: bytes) -> dict[str, int]:
         free = dict(self.totals[node])
@@ -46,8 +50,14 @@ class AgainstTheModel(RuleBasedStateMachine):
     def fits(self, asks: Any, node: bytes) -> bool:
         free = self.free(node)
         gpus = dict(asks[0]).get("GPU", 0)
-        return all(free.get(name, 0) >= n for name, n in asks[0] if n) and (
-            sum(left >= min(gpus, RESOURCE_UNIT) for left in self.free_of_gpus(node)) * RESOURCE_UNIT >= gpus
+        return (
+            all(
+                self.zones[node] in zones if not barred else self.zones[node] not in zones
+                for _, barred, zones in asks[2]
+            )
+            and all(free.get(name, 0) >= n for name, n in asks[0] if n)
+            and sum(left >= min(gpus, RESOURCE_UNIT) for left in self.free_of_gpus(node)) * RESOURCE_UNIT
+            >= gpus
         )
 
     def lanes(self, node: bytes) -> int:
@@ -103,13 +113,19 @@ class AgainstTheModel(RuleBasedStateMachine):
         self.machine.recheck(self.later.pop(0))
         self.settle()
 
-    @rule(cpus=st.integers(1, 4), gpus=st.integers(0, 2), most=st.integers(1, 5))
-    def add_node(self, cpus: int, gpus: int, most: int) -> None:
+    @rule(
+        cpus=st.integers(1, 4),
+        gpus=st.integers(0, 2),
+        most=st.integers(1, 5),
+        zone=st.sampled_from(["", "a", "b"]),
+    )
+    def add_node(self, cpus: int, gpus: int, most: int, zone: str) -> None:
         self.next += 1
         node = self.next.to_bytes(2, "big")
         self.totals[node] = units(CPU=cpus, GPU=gpus)
         self.most[node] = most
-        self.machine.add_node(node, self.totals[node], most=most)
+        self.zones[node] = zone
+        self.machine.add_node(node, self.totals[node], {"zone": zone} if zone else {}, most=most)
         self.settle()
 
     @precondition(lambda self: self.totals)
@@ -206,7 +222,8 @@ class AgainstTheModel(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """With a node large enough and everybody giving back, all is served in the end."""
-        self.add_node(4, 2, 5)
+        for zone in "ab":
+            self.add_node(4, 2, 5, zone)
         for _ in range(400):
             for lease in sorted(set(self.leases) - self.granted):
                 place = self.leases[lease]

@@ -34,7 +34,7 @@ async def own(dirs: NodeDirs, fork: bool) -> None:
     answers: asyncio.Queue[Message] = asyncio.Queue()
     node.on_up = lambda process, message: answers.put_nowait(message)
     await node.start()
-    spec = ((("CPU", 10_000),), ())
+    spec = ((("CPU", 10_000),), (), ())
     pids = [node._processes._link.process.pid]
     for lease in (1, 2):
         address = await node.lane(lease, spec, b"owner---")

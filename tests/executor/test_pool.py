@@ -24,7 +24,7 @@ def test_the_most_recently_used_goes_first() -> None:
 
 
 def test_an_executor_that_saw_other_gpus_is_not_taken() -> None:
-    spec: Any = ((("CPU", RESOURCE_UNIT), ("GPU", RESOURCE_UNIT)), ())
+    spec: Any = ((("CPU", RESOURCE_UNIT), ("GPU", RESOURCE_UNIT)), (), ())
     idle = pool()
     idle.put(1, shape_of(spec, (1,)), 0.0)
     assert idle.take(shape_of(spec, (0,))) is None
@@ -68,6 +68,6 @@ def test_a_dead_one_is_forgotten() -> None:
 
 def test_a_leases_shape_is_its_environment_and_its_whole_cpus() -> None:
     environment = (("A", "1"),)
-    assert shape_of(((("CPU", 2 * RESOURCE_UNIT),), environment)) == Shape(environment, 2)
-    assert shape_of(((("CPU", RESOURCE_UNIT // 2),), ())) == Shape((), 1)
-    assert shape_of(((("GPU", RESOURCE_UNIT),), ())) == Shape((), 1)
+    assert shape_of(((("CPU", 2 * RESOURCE_UNIT),), environment, ())) == Shape(environment, 2)
+    assert shape_of(((("CPU", RESOURCE_UNIT // 2),), (), ())) == Shape((), 1)
+    assert shape_of(((("GPU", RESOURCE_UNIT),), (), ())) == Shape((), 1)

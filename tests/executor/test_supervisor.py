@@ -24,8 +24,8 @@ from nbray.core.messages import Loss, Message
 from nbray.executor.supervisor import Node, StartError
 from nbray.store.store import Store
 
-ONE_CPU = ((("CPU", 10_000),), ())
-BLUE = ((("CPU", 10_000),), (("COLOUR", "blue"),))
+ONE_CPU = ((("CPU", 10_000),), (), ())
+BLUE = ((("CPU", 10_000),), (("COLOUR", "blue"),), ())
 OWNER = b"owner---"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from scheduling.world import FakeNode, World, run, spec
 
 ACTOR = b"actor-id-0000001"
-NOTHING: Any = ((), ())
+NOTHING: Any = ((), (), ())
 
 
 async def create(world: World, node: FakeNode, **options: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 from typing import Any
 
 import pytest
@@ -195,7 +196,8 @@ async def test_a_new_driver_is_told_of_the_nodes(world: World) -> None:
     node = await world.add_node(CPU=2)
     heard: list[Any] = []
     world.placement.connect(b"driver01", heard.append)
-    totals = (("CPU", 20_000), ("object_store_memory", 1000 * 10_000))
+    itself = (("node:127.0.0.1", 10_000), ("node:__internal_head__", 10_000))
+    totals = (("CPU", 20_000), ("object_store_memory", 1000 * 10_000), *itself)
     assert heard == [("node", node.id, "up", totals, tuple(node.address))]
 
 
@@ -207,9 +209,11 @@ async def test_resources_are_answered_node_by_node(world: World) -> None:
     _, request, nodes = await world.hear("resources")
     assert request == 7
     store = ("object_store_memory", 1000 * 10_000)
-    free = (("CPU", 10_000), ("GPU", 10_000), store)
-    totals = (("CPU", 20_000), ("GPU", 10_000), store)
-    assert nodes == ((node.id, totals, free, (("number", "0"),), tuple(node.address)),)
+    rest = (store, ("node:127.0.0.1", 10_000), ("node:__internal_head__", 10_000))
+    free = (("CPU", 10_000), ("GPU", 10_000), *rest)
+    totals = (("CPU", 20_000), ("GPU", 10_000), *rest)
+    labels = (("number", "0"), ("ray.io/node-id", node.id.hex()))
+    assert nodes == ((node.id, totals, free, labels, tuple(node.address), platform.node()),)
 
 
 @run

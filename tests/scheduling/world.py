@@ -18,7 +18,11 @@ TIMEOUT = 10.0
 
 
 def spec(**resources: float) -> Any:
-    return tuple(sorted((name, int(n * RESOURCE_UNIT)) for name, n in (resources or {"CPU": 1}).items())), ()
+    return (
+        tuple(sorted((name, int(n * RESOURCE_UNIT)) for name, n in (resources or {"CPU": 1}).items())),
+        (),
+        (),
+    )
 
 
 class FakeNode:

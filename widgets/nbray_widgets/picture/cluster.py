@@ -66,6 +66,7 @@ def _amounts(resources: dict[str, float]) -> str:
     return ", ".join(
         f"{plain(name)} {amount / 2**30:.1f} GiB" if name in BYTES else f"{plain(name)} {amount:g}"
         for name, amount in resources.items()
+        if not name.startswith("node:")
     )
 
 

@@ -261,6 +261,6 @@ def _node_state(key: str, node: Node, processes: list[int]) -> dict[str, Any]:
         "others": {
             plain(name): [node.used.get(name, 0.0), total]
             for name, total in resources.items()
-            if name != "CPU" and name not in BYTES
+            if name != "CPU" and name not in BYTES and not name.startswith("node:")
         },
     }
