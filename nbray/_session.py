@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nbray import _as_ray, _runtime
@@ -69,8 +69,8 @@ def init(
 
     Raises:
         RuntimeError: there is a session already, or an argument is unknown (the text names it and the nearest).
-        ValueError, TypeError: a negative or otherwise impossible quantity, or ``object_store_memory`` with an ``address``;
-            more GPUs than ``CUDA_VISIBLE_DEVICES`` lists.
+        ValueError, TypeError: a negative or otherwise impossible quantity; more GPUs than ``CUDA_VISIBLE_DEVICES`` lists; what a
+            pool has (``num_cpus``, ``num_gpus``, ``resources``, ``labels``, ``object_store_memory``) with an ``address``.
         ConnectionError: ``address="auto"``, and no cluster runs.
         RaySystemError: a host does not do; the text names it, how far it came, and what it said.
 
@@ -88,7 +88,11 @@ def init(
     capacities(num_cpus, num_gpus, resources)
     if isinstance(address, str) and address == "local":
         address = None
-    _check_store(object_store_memory, address)
+    _check_store(object_store_memory)
+    if address is not None:
+        has = {"num_cpus": num_cpus, "num_gpus": num_gpus, "resources": resources, "labels": labels,
+               "object_store_memory": object_store_memory}  # fmt: skip
+        _check_own(name for name, value in has.items() if value is not None and value != {})
     if num_gpus and address is None:
         gpus.check_visible(num_gpus, os.environ)
     node_labels("labels", labels)
@@ -126,7 +130,14 @@ def _scheduler(address: Any) -> Any:
     return address
 
 
-def _check_store(object_store_memory: Any, address: Any) -> None:
+def _check_own(given: Iterable[str]) -> None:
+    """What a cluster has is said where it is started."""
+    names = " and ".join(map(repr, given))
+    if names:
+        raise ValueError(f"{names} of init() are for a pool of our own, not for a cluster to attach to")
+
+
+def _check_store(object_store_memory: Any) -> None:
     if object_store_memory is None:
         return
     if isinstance(object_store_memory, bool) or not isinstance(object_store_memory, int):
@@ -136,8 +147,6 @@ def _check_store(object_store_memory: Any, address: Any) -> None:
         )
     if object_store_memory <= 0:
         raise ValueError(f"'object_store_memory' must be more than 0 bytes, got {object_store_memory}")
-    if address is not None:
-        raise ValueError("'object_store_memory' is for a pool of our own, not for one to attach to")
 
 
 def shutdown() -> None:

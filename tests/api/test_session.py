@@ -60,6 +60,23 @@ def test_an_address_at_which_nothing_can_be_is_refused_at_once():
     assert not nbray.is_initialized()
 
 
+@pytest.mark.parametrize(
+    "has",
+    [
+        {"num_cpus": 2},
+        {"num_gpus": 0},
+        {"resources": {"x": 1}},
+        {"labels": {"zone": "a"}},
+        {"object_store_memory": 1 << 24},
+    ],
+)
+def test_what_a_cluster_has_is_not_said_by_who_attaches(has):
+    (name,) = has
+    with pytest.raises(ValueError, match=f"'{name}' of init.* not for a cluster to attach to"):
+        nbray.init("127.0.0.1:1", **has)
+    assert not nbray.is_initialized()
+
+
 def test_the_address_local_is_a_pool_of_our_own():
     nbray.init("local", num_cpus=1, object_store_memory=1 << 24)
     assert nbray.get(echo.remote(1)) == 1
