@@ -109,7 +109,10 @@ def _both_types(cause_type: type[BaseException]) -> type | None:
         # Exception types may demand arguments in __new__; give them what the cause got.
         cause = error.cause
         assert cause is not None
-        return cause_type.__new__(cls, *cause.args)
+        try:
+            return cause_type.__new__(cls, *cause.args)
+        except TypeError:  # MemoryError's refuses types that inherit from something else first; others want what is not in args
+            return RayTaskError.__new__(cls, *cause.args)
 
     def __init__(self: RayTaskError, error: RayTaskError) -> None:
         RayTaskError.__init__(

@@ -160,7 +160,10 @@ def _load_cause(whole: bytes | None, parts: _Parts | None) -> BaseException | No
     try:
         kind = _load_kind(kinds, *names)
         arguments = tuple(map(pickle.loads, pickled_arguments))
-        made: BaseException = kind.__new__(kind, *arguments)
+        try:
+            made: BaseException = kind.__new__(kind, *arguments)
+        except TypeError:  # it wants other arguments than args
+            made = Exception.__new__(kind, *arguments)
         made.args = arguments
         for name, value in attributes.items():
             with suppress(Exception, SystemExit):  # of a type that is not here

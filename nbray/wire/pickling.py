@@ -286,7 +286,9 @@ class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]
         reduced = super().reducer_override(obj)
         if isinstance(obj, type) and type(reduced) is tuple and reduced[0].__name__ == "_make_skeleton_class":
             slots = obj.__dict__.get("__slots__")
-            if isinstance(slots, Collection):  # and not an iterator that the class used up
+            # Not an iterator that the class used up. And a NamedTuple is made by a function that gives it its slots, and
+            # refuses a body with any.
+            if isinstance(slots, Collection) and NamedTuple not in getattr(obj, "__orig_bases__", ()):
                 reduced[1][3]["__slots__"] = slots  # what the body of the new class begins with
         return reduced
 

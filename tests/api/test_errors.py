@@ -78,6 +78,35 @@ def test_an_error_of_a_local_class_is_an_instance_of_it():
     assert "Odd" in type(caught.value).__name__ or "Odd" in str(caught.value)
 
 
+def test_an_error_of_a_type_that_is_not_made_from_its_arguments_is_an_instance_of_it():
+    class WantsMore(Exception):
+        def __new__(cls, *args, key):
+            made = super().__new__(cls, *args)
+            made.key = key
+            return made
+
+        def __init__(self, *args, key):
+            super().__init__(*args)
+
+    @nbray.remote
+    def wants_more():
+        raise WantsMore("a", key=3)
+
+    @nbray.remote
+    def out_of_memory():
+        import numpy as np
+
+        np.empty(1 << 60, "u1")
+
+    with pytest.raises(MemoryError, match="Unable to allocate") as memory:
+        nbray.get(out_of_memory.remote())
+    assert isinstance(memory.value, RayTaskError) and memory.value.args == memory.value.cause.args
+
+    with pytest.raises(WantsMore) as wants:
+        nbray.get(wants_more.remote())
+    assert (wants.value.args, wants.value.key) == (("a",), 3) and isinstance(wants.value, RayTaskError)
+
+
 def test_dependents_fail_unrun_with_the_root_cause(tmp_path):
     marks = Marks(tmp_path)
 

@@ -238,6 +238,38 @@ else:
     assert done.stdout == "3 2 p\n", done.stderr
 
 
+def test_named_tuples_of_a_script_come_back_from_a_process_that_got_the_class_with_them():
+    script = """
+import sys
+from typing import NamedTuple
+from nbray.wire.pickling import dump, load
+class Row(NamedTuple):
+    name: str
+    size: int = 2
+    def twice(self): return self.size * 2
+class Wide(Row):
+    __slots__ = ()
+    def twice(self): return super().twice() + 1
+if sys.argv[1:] == ["other"]:
+    del Row, Wide  # as in an executor, which has no such main module
+    row, wide = load(sys.stdin.buffer.read())
+    assert (row.name, row.twice(), wide.twice()) == ("a", 4, 7)
+    sys.stdout.buffer.write(dump([row._replace(size=5), wide]).pickle)
+else:
+    import subprocess
+    command = [sys.executable, "-c", SCRIPT, "other"]
+    rows = [Row("a"), Wide("w", 3)]
+    there = subprocess.run(command, input=dump(rows).pickle, capture_output=True, check=True)
+    back = load(there.stdout)
+    assert [type(row) for row in back] == [Row, Wide]
+    print(*back)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", f"SCRIPT = {script!r}\n" + script], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "Row(name='a', size=5) Wide(name='w', size=3)\n", done.stderr
+
+
 def test_an_instance_of_an_importable_class_is_pickled_by_name():
     assert b"cloudpickle" not in dump([Ref("a")]).pickle
 
