@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import NoReturn
 
 from nbray import _runtime
@@ -31,4 +32,7 @@ def exit_actor() -> NoReturn:
     if executor is None or not executor.actor_id:
         raise TypeError("exit_actor() can be called in an actor only; kill(handle) ends one from outside")
     executor.exit_soon()
+    thread = threading.current_thread()
+    if thread is not threading.main_thread() and not thread.name.startswith("nbray-"):
+        raise SystemExit  # a thread of the user's, where no call has to be unwound: it ends without a word
     raise ActorExit

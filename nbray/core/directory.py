@@ -150,10 +150,12 @@ class ActorDirectory:
 
     def kill(self, actor: ActorId, no_restart: bool) -> None:
         """``ray.kill``: its process ends now; with ``no_restart`` False it may be restarted as after a crash."""
+        how = "killed by nbray.kill"
         record = self._actors.get(actor)
         if record is None:
+            if no_restart and actor not in self._dead:
+                self._give_up(actor, ("killed", how, 0, 0, ""))
             return
-        how = "killed by nbray.kill"
         if no_restart and record.max_restarts:
             how += "; no_restart=False would have let it restart"
         loss: Loss = ("killed", how, 0, 0, "")
@@ -166,11 +168,8 @@ class ActorDirectory:
     def drop(self, actor: ActorId) -> None:
         """Nobody has a handle any more."""
         record = self._actors.get(actor)
-        if record is None and actor not in self._dead:  # given up before it was announced
-            self._unclaim(actor)
-            record = Record(actor, owner_of(actor), ((), (), ()), b"", {})
-            record.watchers.update(self._expected.pop(actor, {}))
-            self._bury(record, ("dropped", "it was given up before it was made", 0, 0, ""))
+        if record is None and actor not in self._dead:
+            self._give_up(actor, ("dropped", "it was given up before it was made", 0, 0, ""))
             return
         if record is None or record.detached or record.dropped:
             return
@@ -336,6 +335,13 @@ class ActorDirectory:
             if not watched:
                 self._watching.pop(watcher, None)
         self._effects.append(Vacate(record.id))
+        self._bury(record, loss)
+
+    def _give_up(self, actor: ActorId, loss: Loss) -> None:
+        """It never will be made. It is not announced yet: its constructor's arguments are pending, or word of it travels."""
+        self._unclaim(actor)
+        record = Record(actor, owner_of(actor), ((), (), ()), b"", {})
+        record.watchers.update(self._expected.pop(actor, {}))
         self._bury(record, loss)
 
     def _free_name(self, record: Record) -> None:

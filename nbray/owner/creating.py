@@ -113,6 +113,8 @@ class Creating:
     def announce(self, creation: Creation, call: Call) -> None:
         """Its arguments are there: placement takes over."""
         owner = self.owner
+        if creation.machine.state == DEAD:  # killed meanwhile
+            return
         if call.ended:
             self._creation_failed(creation.machine, call)
             return

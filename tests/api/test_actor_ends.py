@@ -1,6 +1,7 @@
 """How actors end on purpose: ``exit_actor``, ``__ray_terminate__``, ``kill``, for each kind of actor."""
 
 import asyncio
+import io
 import os
 import sys
 import threading
@@ -196,6 +197,19 @@ def test_a_thread_of_the_actor_may_end_it(make):
         nbray.get(actor.pid.remote())
 
 
+def test_a_thread_that_ends_its_actor_prints_no_traceback():
+    @nbray.remote
+    class Host:
+        def stop_from_a_thread(self):
+            sys.stderr = io.StringIO()
+            thread = threading.Thread(target=nbray.actor.exit_actor)
+            thread.start()
+            thread.join()
+            return sys.stderr.getvalue()
+
+    assert nbray.get(Host.remote().stop_from_a_thread.remote()) == ""
+
+
 def test_an_actor_may_exit_in_its_constructor():
     @nbray.remote(max_restarts=3)
     class Shy:
@@ -282,6 +296,48 @@ def test_kill_ends_running_and_queued_calls_of_every_kind(make, tmp_path):
         with pytest.raises(ActorDiedError, match="kill"):
             nbray.get(ref)
     process.wait(timeout=30)
+
+
+class Made:
+    """Leaves a mark when it is made."""
+
+    def __init__(self, marks, argument):
+        marks.mark("made")
+
+    def answer(self):
+        return "answer"
+
+
+def kill_here(actor):
+    nbray.kill(actor)
+
+
+def kill_in_a_task(actor):
+    nbray.get(nbray.remote(num_cpus=0)(kill_here).remote(actor))
+
+
+@pytest.mark.parametrize("kill", [kill_here, kill_in_a_task])
+def test_an_actor_killed_while_its_arguments_are_pending_is_never_made(kill, tmp_path):
+    gate, marks = Gate(tmp_path), Marks(tmp_path)
+
+    @nbray.remote(num_cpus=0)
+    def late():
+        gate.wait()
+
+    make = nbray.remote(num_cpus=0)(Made).options(name="unmade").remote
+    argument = late.remote()
+    actor = make(marks, argument)
+    answer = actor.answer.remote()
+    kill(actor)
+    for ref in (answer, actor.answer.remote()):
+        with pytest.raises(ActorDiedError, match="kill"):
+            nbray.get(ref)
+    with pytest.raises(ValueError):
+        nbray.get_actor("unmade")
+    other = make(marks, argument)
+    gate.open()
+    assert nbray.get(other.answer.remote()) == "answer"
+    assert marks.count("made") == 1
 
 
 def test_a_kill_of_a_dead_actor_is_nothing(make):

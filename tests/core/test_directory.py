@@ -386,3 +386,25 @@ def test_an_expected_actor_is_dead_with_its_creator_or_when_it_is_given_up() -> 
         end()
         told = [effect.message for effect in directory.drain() if effect.to == b"watcher!"]
         assert [message[2] for message in told] == ["dead"]
+
+
+def test_an_actor_that_is_killed_before_it_is_announced_never_asks_for_a_place() -> None:
+    directory = ActorDirectory()
+    creator, actor = ProcessId(b"creator!"), ActorId(b"creator!" + bytes(8))
+    directory.claim(creator, 1, actor, "n", "s", b"handle")
+    directory.watch(ProcessId(b"watcher!"), actor, creator_lives=True)
+    directory.drain()
+    directory.kill(actor, False)  # it may restart: nothing to end yet
+    assert not directory.drain()
+    directory.kill(actor, True)
+    told = {effect.to: effect.message for effect in directory.drain() if isinstance(effect, Tell)}
+    assert {to: (message[2], message[5][0]) for to, message in told.items()} == {
+        b"creator!": ("dead", "killed"),
+        b"watcher!": ("dead", "killed"),
+    }
+    directory.new(creator, actor, ((), (), ()), b"", {"name": "n", "namespace": "s"})
+    assert not directory.drain()
+    directory.named(creator, 2, "n", "s")
+    (told_name,) = directory.drain()
+    assert told_name == Tell(creator, ("named", 2, None, None))
+    directory.validate()
