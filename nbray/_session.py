@@ -56,7 +56,8 @@ def init(
         num_cpus: CPUs of the pool (default: those this process may use).
         num_gpus: GPUs of the pool (default 0), or that many of those that ``CUDA_VISIBLE_DEVICES`` lists.
         resources: custom resources by name.
-        labels: labels of this node by name, for ``label_selector`` of tasks and actors.
+        labels: labels of this node by name, for ``label_selector`` of tasks and actors. Those of a Dask worker are in its
+            configuration, at ``nbray.labels`` (or ``DASK_NBRAY__LABELS="{'zone': 'a'}"`` in its environment).
         object_store_memory: bytes that large objects may have in shared memory (default: 30 % of the memory there is, at most
             half of what is free where they lie). What does not fit goes to disk.
         namespace: where names of actors count (default: one of this session's own).

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
+import dask
 from distributed import WorkerPlugin
 from distributed.comm.addressing import get_address_host
 
 from nbray.core.ids import new_node_id
+from nbray.core.labels import check_name, check_value
 from nbray.executor.node_config import NodeConfig, make_session_dir
 from nbray.executor.supervisor import Node
 from nbray.scheduling import streams
@@ -17,6 +21,27 @@ from nbray.scheduling.agent import NodeAgent
 from nbray.store.directory import make_store
 
 JOIN_PLUGIN = "nbray-join"
+#: Where Dask's configuration says which labels the nodes of this process have.
+LABELS = "nbray.labels"
+
+logger = logging.getLogger(__name__)
+
+
+def configured_labels() -> dict[str, str]:
+    """The labels that are none are left out, and that is logged: work that asks for others is to run all the same."""
+    found = {}
+    said = dask.config.get(LABELS, None) or {}
+    if not isinstance(said, Mapping):
+        logger.warning("%s in Dask's configuration must be names and values, not %r", LABELS, said)
+        said = {}
+    for name, value in said.items():
+        try:
+            check_name(str(name))
+            check_value(str(value))
+            found[str(name)] = str(value)
+        except ValueError as error:
+            logger.warning("%s in Dask's configuration: %s", LABELS, error)
+    return found
 
 
 class JoinPlugin(WorkerPlugin):
@@ -45,7 +70,7 @@ class JoinPlugin(WorkerPlugin):
         joined = await getattr(worker.scheduler, streams.JOIN)()
         self.node = Node(self._config(worker, joined["secret"]))
         await self.node.start()
-        await worker.plugin_add(NodeAgent(self.node), catch_errors=False)
+        await worker.plugin_add(NodeAgent(self.node, labels=configured_labels()), catch_errors=False)
 
     def _config(self, worker: Any, secret: bytes) -> NodeConfig:
         networked = worker.address.startswith(("tcp", "tls"))
