@@ -22,6 +22,7 @@ from nbray._options import (
     actor_options,
     call_options,
     check_group,
+    is_unordered,
     max_pending_calls,
     method_options,
 )
@@ -213,7 +214,7 @@ def _streams(function: Any) -> bool:
 def _methods_of(cls: type, options: Mapping[str, Any]) -> dict[str, Method]:
     """All that can be called on an instance, with what ``@method`` said of it."""
     base = call_options({"max_task_retries": options.get("max_task_retries")}, DEFAULT_CALL)._replace(
-        max_pending=max_pending_calls(options)
+        max_pending=max_pending_calls(options), unordered=is_unordered(options, is_async=is_async(cls))
     )
     found = {}
     for name in dir(cls):

@@ -145,6 +145,11 @@ def flag(name: str, value: Any) -> None:
         raise _wrong_type(name, value, "a bool")
 
 
+def flag_or_none(name: str, value: Any) -> None:
+    if value is not None:
+        flag(name, value)
+
+
 def lifetime(name: str, value: Any) -> None:
     text(name, value)
     if value not in (None, "detached", "non_detached"):

@@ -46,6 +46,7 @@ class CallOptions(NamedTuple):
         group: "" for the default concurrency group.
         extra: what the actor has to know, see CALLS in ``core/messages.py``.
         timeout: seconds that the call may run; None: without end.
+        unordered: it does not wait for the arguments of the caller's earlier calls. The actor's, not the call's.
         max_pending: calls of this process that may be unanswered; 0 or less: no limit. The actor's, not the call's.
     """
 
@@ -58,6 +59,7 @@ class CallOptions(NamedTuple):
     ahead: int = 0
     extra: dict[str, Any] | None = None
     timeout: float | None = None
+    unordered: bool = False
 
 
 class ActorOptions(NamedTuple):
@@ -118,6 +120,7 @@ _ACTOR: dict[str, _Check] = {
     "name": checks.actor_name,
     "namespace": checks.actor_name,
     "get_if_exists": checks.flag,
+    "allow_out_of_order_execution": checks.flag_or_none,
     "lifetime": checks.lifetime,
     "enable_task_events": checks.flag,
 }
@@ -284,6 +287,11 @@ def actor_options(options: Mapping[str, Any], *, is_async: bool, meta: bytes = b
     _check(options, _ACTOR, "actors")
     if options.get("get_if_exists") and options.get("name") is None:
         raise ValueError("option 'get_if_exists' needs option 'name'")
+    if is_async and options.get("allow_out_of_order_execution") is False:
+        raise ValueError(
+            "option 'allow_out_of_order_execution' cannot be False for a class with async methods: "
+            "its calls run beside each other"
+        )
     explicit = any(options.get(name) is not None for name in ("num_cpus", "num_gpus", "resources"))
     environment = environment_variables(options)
     placing = _spec(_default(options, "num_cpus", 1), options, environment)
@@ -335,7 +343,17 @@ def call_options(options: Mapping[str, Any], base: CallOptions, *, streams: bool
         ahead=max(_default(options, "_generator_backpressure_num_objects", base.ahead), 0),
         extra=_given(group=group, name=name, timeout=timeout),
         timeout=timeout,
+        unordered=base.unordered,
     )
+
+
+def is_unordered(options: Mapping[str, Any], *, is_async: bool) -> bool:
+    """Whether calls of an actor with these checked options go as soon as their own arguments are there.
+
+    As in Ray: those of actors that run several at a time, unless the user says otherwise.
+    """
+    given = options.get("allow_out_of_order_execution")
+    return is_async or _default(options, "max_concurrency", 1) > 1 if given is None else bool(given)
 
 
 def max_pending_calls(options: Mapping[str, Any]) -> int:

@@ -199,6 +199,8 @@ def remote(*targets: Any, **options: Any) -> Any:
             methods (default 1, or 1000 with ``async def``).
         concurrency_groups: actors: ``{"io": 2}``: methods with ``@method(concurrency_group="io")`` run two at a time, and
             beside the others.
+        allow_out_of_order_execution: actors: a call does not wait for the arguments of its caller's earlier ones (default: True
+            for actors that run several calls at a time, on threads or asyncio tasks, else False).
         max_pending_calls: actors: calls of one process that may be unanswered; one more raises ``PendingCallsLimitExceeded``
             (default -1: no limit).
         name: tasks: shown in views. Actors: ``get_actor`` finds it by that.

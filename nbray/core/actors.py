@@ -1,8 +1,9 @@
 """The caller's machine for one actor: order, epochs, retries.
 
-Calls of one caller go in the order of ``submit``, also while an earlier call's argument is pending. What was sent when
-the actor's process died may have run, so it is sent again only if the call has retries; what was not sent waits for
-the next epoch.
+Calls of one caller go in the order of ``submit``, also while an earlier call's argument is pending; but to an actor that takes
+several at a time (threaded, async) each goes once its own arguments are there, or a call whose argument comes of a later one
+would wait for ever. What was sent when the actor's process died may have run, so it is sent again only if the call has
+retries; what was not sent waits for the next epoch.
 
     state       means                                           calls
     pending     being created                                   queue
@@ -37,12 +38,15 @@ class ActorCalls:
     Attributes:
         sent: calls on their way or running, by sequence number, in order.
         queue: calls not sent yet, in order.
+        unordered: calls do not wait for the arguments of earlier ones.
+        waiting: of an unordered actor: calls not in the queue yet because an argument is pending, by sequence number.
         peer: the shell's connection to the present incarnation.
         known: numbers of the functions that ``peer`` has.
     """
 
     __slots__ = (
         "actor_id", "state", "epoch", "reason", "address", "peer", "sent", "queue", "known", "effects", "name",
+        "unordered", "waiting",
     )  # fmt: skip
 
     def __init__(self, actor_id: bytes, effects: list[tuple[Any, ...]], name: str = "") -> None:
@@ -55,6 +59,8 @@ class ActorCalls:
         self.peer: Any = None
         self.sent: dict[int, Call] = {}
         self.queue: deque[Call] = deque()
+        self.unordered = False
+        self.waiting: dict[int, Call] = {}
         self.known: set[int] = set()
         self.effects = effects
 
@@ -65,7 +71,7 @@ class ActorCalls:
 
     @property
     def unfinished(self) -> int:
-        return len(self.sent) + len(self.queue)
+        return len(self.sent) + len(self.queue) + len(self.waiting)
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
@@ -73,9 +79,18 @@ class ActorCalls:
         if self.state == DEAD:
             self._fail(call, True)
             return
+        if call.missing and self.unordered:
+            self.waiting[call.sequence] = call
+            return
         self.queue.append(call)
         if self.state == ALIVE and not call.missing:
             self.pump()
+
+    def resolved(self, call: Call) -> None:
+        """A call's arguments are there, or it ended while they were pending."""
+        if self.waiting.pop(call.sequence, None) is not None and not call.ended:
+            self.queue.append(call)
+        self.pump()
 
     def pump(self) -> None:
         """Send what may go: from the head on while arguments are there. Calls that ended in the queue make room."""
@@ -88,9 +103,12 @@ class ActorCalls:
             if call.ended:
                 queue.popleft()
                 continue
-            if call.missing:
+            if call.missing and not self.unordered:
                 break
             queue.popleft()
+            if call.missing:  # one that is sent again, and an argument of it was lost
+                self.waiting[call.sequence] = call
+                continue
             call.place = self
             self.sent[call.sequence] = call
             batch.append(call)
@@ -150,8 +168,9 @@ class ActorCalls:
         elif state == DEAD:
             self.state, self.reason, self.peer = DEAD, reason, None
             self._settle(reason)
-            queue, self.queue = self.queue, deque()
-            for call in queue:
+            unsent = [*self.queue, *self.waiting.values()]
+            self.queue, self.waiting = deque(), {}
+            for call in unsent:
                 self._fail(call, True)
 
     def killed(self) -> None:
@@ -190,7 +209,9 @@ class ActorCalls:
         for call in self.queue:
             assert call.place is None
         if self.state == DEAD:
-            assert not self.sent and not self.queue
+            assert not self.sent and not self.queue and not self.waiting
+        for call in self.waiting.values():
+            assert self.unordered and call.missing and call.place is None and not call.ended
         if self.state == ALIVE and self.queue:
             head = next((call for call in self.queue if not call.ended), None)
             assert head is None or head.missing, "a call that could go was not sent"

@@ -17,7 +17,10 @@ def __ray_ready__(self: Any) -> bool:
 
 
 def __ray_terminate__(self: Any) -> None:
-    """End the actor once the calls before this one are done. Its own ref fails with ``ActorDiedError``."""
+    """End the actor once the calls before this one are done (of an async or threaded actor: those that it has got).
+
+    Its own ref fails with ``ActorDiedError``.
+    """
     raise ActorExit
 
 

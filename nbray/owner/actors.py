@@ -38,7 +38,7 @@ class Queue:
         self.machine = machine
 
     def resolved(self, call: Call) -> None:
-        self.machine.pump()
+        self.machine.resolved(call)
 
 
 class Actors:
@@ -100,6 +100,8 @@ class Actors:
         with owner.lock:
             owner.check_alive()
             machine = self.machine(entry)
+            if options.unordered:
+                machine.unordered = True
             if 0 < options.max_pending <= machine.unfinished:
                 raise PendingCallsLimitExceeded(
                     f"{function.name}: {machine.unfinished} calls of this actor are unanswered, and max_pending_calls is "

@@ -45,7 +45,7 @@ class Again:
         self.node = node
 
     def resolved(self, call: Call) -> None:
-        self.machine.pump()
+        self.machine.resolved(call)
 
 
 class Lineages:

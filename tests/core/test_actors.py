@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from nbray.core.actors import (
     ALIVE,
@@ -59,13 +59,14 @@ class Caller:
     def arrived(self, call: Call) -> None:
         """The argument that a call waited for."""
         call.missing -= 1
-        self.machine.pump()
+        if not call.missing:
+            self.machine.resolved(call)
         self.settle()
 
     def ended(self, call: Call) -> None:
         """It failed or was cancelled in the queue."""
         call.ended = True
-        self.machine.pump()
+        self.machine.resolved(call)
         self.settle()
 
     def cancel(self, call: Call) -> None:
@@ -98,7 +99,7 @@ class Caller:
                 assert not call.ended
                 call.ended = True
                 self.cancelled.append(call)
-                self.machine.pump()
+                self.machine.resolved(call)
                 self.settle()
             else:
                 assert what == FAIL
@@ -329,6 +330,50 @@ def test_news_of_a_later_incarnation_alone_settles_the_earlier(alive: Caller) ->
     assert alive.machine.epoch == 3
 
 
+# -- actors that take calls in any order ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unordered(alive: Caller) -> Caller:
+    alive.machine.unordered = True
+    return alive
+
+
+def test_an_unordered_actor_gets_each_call_when_its_arguments_are_there(unordered: Caller) -> None:
+    first, second, third = unordered.submit(missing=1), unordered.submit(), unordered.submit(missing=2)
+    assert unordered.sent == [second]
+    unordered.arrived(third)
+    unordered.arrived(first)
+    assert unordered.sent == [second, first]
+    unordered.arrived(third)
+    assert unordered.sent == [second, first, third]
+
+
+def test_what_waits_for_arguments_counts_as_unfinished_until_it_ends(unordered: Caller) -> None:
+    call = unordered.submit(missing=1)
+    assert unordered.machine.unfinished == 1
+    unordered.cancel(call)
+    assert unordered.cancelled == [call]
+    assert unordered.machine.unfinished == 0
+
+
+def test_what_waits_for_arguments_of_an_unordered_actor_fails_with_it(unordered: Caller) -> None:
+    call = unordered.submit(missing=1)
+    unordered.changed(DEAD, 0, CRASH)
+    assert [failed for failed, _, _ in unordered.failed] == [call]
+
+
+def test_a_call_that_is_sent_again_waits_for_its_lost_argument_alone(unordered: Caller) -> None:
+    call = unordered.submit()
+    assert unordered.machine.finished(call.sequence, 1.0) is call
+    call.missing = 1
+    unordered.machine.again(call)
+    other = unordered.submit()
+    assert unordered.sent == [call, other]
+    unordered.arrived(call)
+    assert unordered.sent == [call, other, call]
+
+
 # -- cancelling -----------------------------------------------------------------------------------------------------------------
 
 
@@ -382,7 +427,12 @@ class ActorAgainstTheModel(RuleBasedStateMachine):
         self.news: list[tuple[str, int, Loss | None]] = []
         self.arrived: dict[int, list[Call]] = {}  # by incarnation, in the order in which it runs them
         self.answered: set[Call] = set()
+        self.late: set[Call] = set()  # submitted before their arguments were there
         self.seen = 0
+
+    @initialize(unordered=st.booleans())
+    def kind(self, unordered: bool) -> None:
+        self.caller.machine.unordered = unordered
 
     ANY = st.integers(0, 1_000)
 
@@ -400,6 +450,8 @@ class ActorAgainstTheModel(RuleBasedStateMachine):
         call = self.caller.submit(retries=retries, missing=missing)
         self.calls.append(call)
         self.limits[call] = retries
+        if missing:
+            self.late.add(call)
         self.settle()
 
     @rule(n=ANY)
@@ -422,7 +474,7 @@ class ActorAgainstTheModel(RuleBasedStateMachine):
         alive = [call for call in self.calls if not call.ended]
         if alive:
             call = alive[n % len(alive)]
-            waits = call in self.caller.machine.queue
+            waits = call in self.caller.machine.queue or call in self.caller.machine.waiting.values()
             self.caller.cancel(call)
             assert call.ended == waits, "in the queue it ends at once, elsewhere when the actor has answered"
             self.settle()
@@ -495,7 +547,9 @@ class ActorAgainstTheModel(RuleBasedStateMachine):
     def a_call_that_has_not_ended_is_in_one_place(self) -> None:
         machine = self.caller.machine
         for call in self.calls:
-            places = (call in machine.queue) + (machine.sent.get(call.sequence) is call)
+            places = sum(
+                call in calls for calls in (machine.queue, machine.sent.values(), machine.waiting.values())
+            )
             assert places == 1 if not call.ended else places <= 1
 
     @invariant()
@@ -508,6 +562,8 @@ class ActorAgainstTheModel(RuleBasedStateMachine):
     @invariant()
     def first_attempts_go_in_order(self) -> None:
         firsts = list(dict.fromkeys(self.caller.sent))
+        if self.caller.machine.unordered:
+            firsts = [call for call in firsts if call not in self.late]
         assert firsts == sorted(firsts, key=lambda call: call.sequence)
 
     def teardown(self) -> None:
