@@ -209,6 +209,9 @@ def remote(*targets: Any, **options: Any) -> Any:
             cluster a later driver finds it by name; on a local pool it ends with the pool. Restarted after its creator is gone,
             it has only those arguments of its constructor that are small. Default: it ends with the last handle.
 
+    A class may have a method ``__ray_shutdown__(self)``: it runs before the actor's process ends, whether the last handle was
+    dropped or the actor exits, but not if it is killed or crashes.
+
     Raises:
         ValueError: an unknown option, or a value that it cannot have. TypeError: a value of the wrong type, or something
             that is neither a function nor a class.

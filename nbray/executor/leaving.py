@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import inspect
 import os
 import sys
 import time
+import traceback
 from typing import TYPE_CHECKING, NoReturn
 
 from nbray.core import messages as m
@@ -68,11 +71,32 @@ def leave_at_once(executor: Executor, reason: str) -> NoReturn:
 def _end(executor: Executor, code: int = 0) -> NoReturn:
     """End this process as a Python program ends: finalizers and ``atexit`` run."""
 
+    def shut_down() -> None:
+        """What the actor's class wants done before, by the method that Ray has for it."""
+        instance = executor.runner.instance
+        method = getattr(type(instance), "__ray_shutdown__", None)
+        if method is None:
+            return
+        try:
+            result = method(instance)
+            if inspect.iscoroutine(result):
+                asyncio.run(result)
+        except BaseException as error:  # nobody is left to whom it could be raised
+            traceback.print_exception(
+                error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+            )
+
     def let_go() -> None:
         executor.runner.instance = None
 
     try:
-        for last in (let_go, atexit._run_exitfuncs, executor.upstream.end_lines, executor.owner.flush):
+        for last in (
+            shut_down,
+            let_go,
+            atexit._run_exitfuncs,
+            executor.upstream.end_lines,
+            executor.owner.flush,
+        ):
             try:
                 last()
             except (

@@ -57,6 +57,27 @@ class Plain:
         atexit.register(marks.mark, "exit")
 
 
+class Closing(Plain):
+    """Leaves a mark before its process ends."""
+
+    def __init__(self, marks):
+        self.marks = marks
+
+    def __ray_shutdown__(self):
+        assert threading.current_thread() is threading.main_thread()
+        self.marks.mark("shutdown")
+        raise ValueError("told in the log, and no hindrance")
+
+
+class AsyncClosing(Closing):
+    async def pid(self):
+        return os.getpid()
+
+    async def __ray_shutdown__(self):
+        await asyncio.sleep(0)
+        self.marks.mark("shutdown")
+
+
 class Async(Plain):
     async def pid(self):
         return os.getpid()
@@ -180,6 +201,37 @@ def test_atexit_handlers_run(make, tmp_path):
     actor.stop.remote()
     process.wait(timeout=30)
     assert marks.count("exit") == 1
+
+
+def drop(actors):
+    actors.clear()
+
+
+def terminate(actors):
+    actors[0].__ray_terminate__.remote()
+
+
+def stop(actors):
+    actors[0].stop.remote()
+
+
+def kill(actors):
+    nbray.kill(actors[0])
+
+
+@pytest.mark.parametrize(("end", "marked"), [(drop, 1), (terminate, 1), (stop, 1), (kill, 0)])
+@pytest.mark.parametrize(
+    ("cls", "options"), [(Closing, {}), (Closing, {"max_concurrency": 2}), (AsyncClosing, {})]
+)
+def test_an_actor_shuts_down_before_its_process_ends_unless_that_is_killed(
+    end, marked, cls, options, tmp_path
+):
+    marks = Marks(tmp_path)
+    actors = [nbray.remote(cls).options(**options).remote(marks)]
+    process = process_of(actors[0])
+    end(actors)
+    process.wait(timeout=30)
+    assert marks.count("shutdown") == marked
 
 
 def test_except_exception_does_not_catch_the_exit():
