@@ -61,7 +61,7 @@ __all__ = [
 
 
 #: Modules that are imported when they are first used: most programs do without.
-_MODULES = frozenset(("cloudpickle", "output", "remote_function", "util"))
+_MODULES = frozenset(("_raylet", "cloudpickle", "experimental", "output", "remote_function", "types", "util"))
 
 
 def __getattr__(name: str) -> Any:

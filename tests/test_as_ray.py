@@ -123,6 +123,26 @@ def test_ray_modules_of_types_are_here():
     assert nbray.actor.ActorHandle is ActorHandle
 
 
+def test_the_modules_are_here_in_which_libraries_look_for_refs_and_bars(program):
+    path = program(
+        "import ray\n"
+        "from ray.types import ObjectRef\n"
+        "from ray.experimental import tqdm_ray\n"
+        "ray.init(num_cpus=1)\n"
+        "@ray.remote\n"
+        "def count(n):\n"
+        "    tqdm_ray.safe_print('counting', end='')\n"
+        "    bar = tqdm_ray.tqdm(desc='n', total=n, position=1)\n"
+        "    for _ in range(n):\n"
+        "        bar.update(1)\n"
+        "    bar.close()\n"
+        "    return n, [type(ref) is ObjectRef is ray._raylet.ObjectRef for ref in (ray.put(1),)]\n"
+        "assert ray._raylet.ObjectRefGenerator is ray.ObjectRefGenerator\n"
+        "print(ray.get(count.remote(3)))\n"
+    )
+    assert "(3, [True])" in run("-m", "nbray.as_ray", path).stdout
+
+
 def test_rays_cloudpickle_is_the_one_that_there_is(program):
     path = program(
         "import ray\n"

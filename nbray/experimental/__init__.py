@@ -1,0 +1,1 @@
+"""What programs use of ``ray.experimental``: its tqdm."""
