@@ -5,11 +5,13 @@ The cluster stays up when the driver leaves, and with it what nbray put there, f
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import platform
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -122,13 +124,24 @@ async def _connect(cluster: Any) -> Any:
     from nbray.scheduling.client import UplinkClient
 
     address, security = _whereabouts(cluster)
+    make: Any = UplinkClient  # Dask's classes are half typed
+    client = make(
+        address, security=security, asynchronous=True, set_as_default=False, timeout=CONNECT, name="nbray"
+    )
     try:
-        client: Any = UplinkClient  # Dask's classes are half typed
-        return await client(
-            address, security=security, asynchronous=True, set_as_default=False, timeout=CONNECT, name="nbray"
-        )
-    except OSError as error:  # a time-out is one
-        raise ConnectionError(f"no Dask scheduler answers at {address}: {error}") from error
+        # Dask's own time-out does not count while something that is no scheduler says nothing.
+        return await asyncio.wait_for(_started(client), CONNECT + 1)
+    except Exception as error:
+        with suppress(Exception):
+            await asyncio.wait_for(client.close(), 1)
+        why = str(error) or f"it says nothing for {CONNECT:g} s"
+        if isinstance(error, MemoryError):  # Dask reads the first bytes as a length
+            why = "what listens there is something else"
+        raise ConnectionError(f"no Dask scheduler answers at {address}: {why}") from error
+
+
+async def _started(client: Any) -> Any:
+    return await client
 
 
 def host_towards(cluster: Any) -> str:

@@ -146,7 +146,7 @@ class Upstream:
         name = self._executor.label
         if call is None:
             return (name or NOBODY[0], self.maker, b"", self.owner.process)
-        return (name or call.name, call.origin, call.task_id, self.owner.process)
+        return (name or call.title, call.origin, call.task_id, self.owner.process)
 
     def pass_on(self, who: Author, number: int, text: str, pid: int, node: bytes) -> None:
         """Output of a call that our user code submitted."""

@@ -18,6 +18,7 @@ from nbray.core.ownership import Entry
 from nbray.exceptions import PendingCallsLimitExceeded, RayActorError, RaySystemError
 from nbray.owner.calls import Target
 from nbray.owner.endings import actor_error, why
+from nbray.owner.guards import Guard
 from nbray.owner.lineage import Again, lost_with_node
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Actors:
         self._queues: dict[ActorCalls, Queue] = {}
         self._methods: dict[tuple[str, str], Function] = {}
         self._limbo: dict[ActorCalls, float] = {}
+        self._init_failed: Guard | None = None
 
     # -- calling ---------------------------------------------------------------------------------------------------
 
@@ -251,6 +253,16 @@ class Actors:
             machine.peer.drain()  # what that incarnation had answered may lie unread in the socket
         machine.changed(state, epoch, address, reason)
         call = self.owner.creating.call(actor_id)
+        if (
+            (call is not None or self.effects)
+            and machine.state == DEAD
+            and reason is not None
+            and reason[0] == "init"
+            and type(reason[1]) is bytes
+        ):
+            # Whoever asks for what came of its calls is told why.
+            author = (machine.name, call.origin if call is not None else "", actor_id, b"")
+            self._init_failed = self.owner.unasked.failure(author, reason[1])
         if call is not None and machine.state != before:
             process = address[0] if address else b""
             self.owner.feed.append(
@@ -269,6 +281,7 @@ class Actors:
         if machine.state == DEAD:
             self.owner.creating.over(actor_id)
             self.carry_out()
+            self._init_failed = None
             self._forget(machine)
         elif machine.state == ALIVE and machine.peer is None:
             self.carry_out()
@@ -281,4 +294,6 @@ class Actors:
         if isinstance(error, RayActorError):
             error.actor_id = call.pool.machine.actor_id.hex()
             error.actor_init_failed = reason is not None and reason[0] == "init"
-        self.owner.calls.fail_with(call, error)
+        name = call.function.name
+        guard = self._init_failed if reason is not None and reason[0] == "init" else None
+        self.owner.calls.fail(call, self.owner.values.failure(error, name), guard=guard)

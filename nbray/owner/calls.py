@@ -21,6 +21,8 @@ from nbray.core.lanes import Lane, Pool
 from nbray.core.messages import Message, WireValue
 from nbray.core.ownership import Entry, refs_in, with_refs
 from nbray.exceptions import SerializationError
+from nbray.owner.guards import Guard
+from nbray.owner.unasked import guard_of, see
 from nbray.wire.errors import load_error
 from nbray.wire.explain import explain_arguments, explain_unpicklable
 from nbray.wire.pickling import Dumped, dump, dump_function
@@ -151,7 +153,7 @@ class Calls:
                 if entry.owner is not None:
                     borrowed.append(entry)
             elif entry.failed:
-                self.fail(call, entry.value)
+                self.fail(call, entry.value, guard=guard_of(entry))
                 return
         if borrowed:
             self.owner.borrowing.fetch_locked(borrowed)
@@ -161,14 +163,14 @@ class Calls:
         if call.ended:
             return
         if entry.failed:
-            self.fail(call, entry.value)
+            self.fail(call, entry.value, guard=guard_of(entry))
         elif not call.missing:
             if type(call.pool) is Pool:
                 self.owner.tasks.lanes.submit(call)
             else:
                 call.pool.resolved(call)
 
-    def fail(self, call: Call, value: Any, state: str = "failed") -> None:
+    def fail(self, call: Call, value: Any, state: str = "failed", guard: Guard | None = None) -> None:
         """The call ends with that failure. Under the lock; the caller carries out the effects."""
         owner = self.owner
         if call.ended:
@@ -184,8 +186,10 @@ class Calls:
         )
         owner.failures += 1
         owner.completions += 1
+        if guard is not None and call.stream is not None:
+            see(guard)
         for entry in call.entries:
-            owner.complete(entry, value)
+            owner.complete(entry, value, guard if entry.guard is None else None)
 
     def fail_with(self, call: Call, error: BaseException) -> None:
         self.fail(call, self.owner.values.failure(error, call.function.name))
@@ -331,8 +335,9 @@ class Calls:
             call.stream.raised = True
         if before:
             self._take_in(call.entries[: len(before)], before, context)
+        guard = owner.unasked.guard(call, error, context.process) if state == "failed" else None
         for entry in call.entries[len(before) :]:
-            owner.complete(entry, error)
+            owner.complete(entry, error, guard)
 
     def _tell(self, failure: Failure, state: str) -> None:
         owner = self.owner

@@ -8,18 +8,18 @@ from typing import Any
 from nbray.core.ids import Address
 
 #: (DROP_SEGMENT, object id, node, name, size, serve address), (DROP_HOLD, object id, owner, n), (DROP_ACTOR, actor id),
-#: (DROP_STREAM, stream)
-DROP_SEGMENT, DROP_HOLD, DROP_ACTOR, DROP_STREAM = range(4)
+#: (DROP_STREAM, stream), (DROP_FAILURE, author, error)
+DROP_SEGMENT, DROP_HOLD, DROP_ACTOR, DROP_STREAM, DROP_FAILURE = range(5)
 
 Garbage = deque[tuple[Any, ...]]
 
 
 class Guard:
-    """What one entry keeps alive: the entries its value contains, its bytes in shared memory, its hold at the owner, and how it
-    can be made again (``core/lineage.py``).
+    """What one entry keeps alive: the entries its value contains, its bytes in shared memory, its hold at the owner, how it
+    can be made again (``core/lineage.py``), and the failure that nobody has seen (``owner/unasked.py``).
     """
 
-    __slots__ = ("contained", "segment", "hold", "life", "lineage")
+    __slots__ = ("contained", "segment", "hold", "life", "lineage", "failed")
 
     def __init__(self) -> None:
         self.contained: tuple[Any, ...] = ()
@@ -27,6 +27,7 @@ class Guard:
         self.hold: Hold | None = None
         self.life: ActorLife | None = None
         self.lineage: Any = None
+        self.failed: Any = None
 
 
 class Segment:

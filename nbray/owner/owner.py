@@ -43,7 +43,7 @@ from nbray.owner.chronicle import Chronicle
 from nbray.owner.console import Console
 from nbray.owner.copies import Copies
 from nbray.owner.creating import Creating
-from nbray.owner.guards import DROP_HOLD, DROP_SEGMENT, DROP_STREAM, Garbage
+from nbray.owner.guards import DROP_FAILURE, DROP_HOLD, DROP_SEGMENT, DROP_STREAM, Garbage
 from nbray.owner.holding import Holding
 from nbray.owner.inheritance import Inheritance
 from nbray.owner.lineage import Lineages
@@ -55,6 +55,7 @@ from nbray.owner.reloads import Stamps
 from nbray.owner.replicas import Replicas
 from nbray.owner.streams import Streams
 from nbray.owner.tasks import Tasks
+from nbray.owner.unasked import Unasked
 from nbray.owner.values import Values, pickled
 from nbray.owner.waiting import Waiting
 
@@ -136,6 +137,7 @@ class Owner:
         self.stream_sequences = itertools.count(FIRST_STREAM, STREAM_STRIDE)
         self.inheritance = Inheritance(self)
         self.replicas = Replicas(self)
+        self.unasked = Unasked(self)
         self.calls = Calls(self)
         self.cancelling = Cancelling(self)
         self.tasks = Tasks(self)
@@ -288,6 +290,8 @@ class Owner:
                 releases.setdefault(address.process, (address, []))[1].append((oid, n))
             elif item[0] == DROP_STREAM:
                 self.streams.close(item[1])
+            elif item[0] == DROP_FAILURE:
+                self.unasked.tell(*item[1:])
             else:
                 self.actors.dropped(item[1])
         for address, pairs in releases.values():

@@ -40,6 +40,8 @@ class Passing:
                 # Where a large value lies travels with the ref, so it can be read when its owner is gone.
                 place = value if place_of(value) is not None and not contained(entry) else None
                 if entry.owner is None:
+                    if entry.failed:  # the receiver may ask for it
+                        owner.unasked.seen((entry,))
                     owner.holds.add(entry, receiver)
                     refs.append((oid, tuple(owner.address), place, True))
                 else:

@@ -261,7 +261,9 @@ class Tasks:
         elif call.charge():
             self.lanes.again(call)
             return
-        self.owner.calls.fail_with(call, crash_error(call.function.name, reason, call.memory_kills))
+        name = call.function.name
+        value = self.owner.values.failure(crash_error(name, reason, call.memory_kills), name)
+        self.owner.calls.fail(call, value, guard=self.owner.unasked.guard(call, value))
 
     def infeasible(self, spec: Spec, text: str) -> None:
         for call in self.lanes.infeasible(spec):

@@ -82,8 +82,9 @@ class Waiting:
                 self._console.write_out()
             try:
                 return [load(value) for value in map(_value, refs)]
-            except ObjectLostError as error:
-                if not self.owner.lineages.recover(refs, error):
+            except BaseException as error:
+                self.owner.unasked.seen(refs)
+                if not (isinstance(error, ObjectLostError) and self.owner.lineages.recover(refs, error)):
                     raise
 
     def _await(self, refs: Sequence[Entry], timeout: float | None, deadline: float | None) -> None:
@@ -112,6 +113,7 @@ class Waiting:
         failed = next(compress(refs, map(_failed, refs)), None)
         if failed is not None:
             self._console.write_out()
+            self.owner.unasked.seen(refs)
             self._load(failed.value)
 
     def wait(

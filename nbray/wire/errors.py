@@ -99,6 +99,15 @@ def describe_error(data: bytes) -> str:
     return str(RayTaskError(function_name, add_source_lines(text), None, pid, node))
 
 
+def read_error(data: bytes) -> tuple[str, int, bytes]:
+    """The traceback of a failure, and the process and node it is from. No user code runs for it, and it never raises."""
+    try:
+        _, text, pid, node, *_ = pickle.loads(data)
+        return add_source_lines(text), pid, bytes.fromhex(node)
+    except Exception as error:
+        return f"its failure cannot be read: {type(error).__name__}: {error}", 0, b""
+
+
 # --- the exception itself ------------------------------------------------------------------------------------------
 
 

@@ -251,3 +251,20 @@ def test_lines_of_nested_tasks_come_before_the_outer_result():
             print("driver")
     """)
     assert out == [*(f"(inner pid=N) inner {i}" for i in range(5)), "driver"]
+
+
+def test_the_name_of_a_call_stands_before_its_lines_and_not_before_an_actors():
+    out, err = output("""
+        @nbray.remote
+        def f():
+            print("task")
+        @nbray.remote
+        class A:
+            def f(self):
+                print("method")
+        with nbray.init(num_cpus=1):
+            nbray.get(f.options(name="load").remote())
+            nbray.get(f.remote())
+            nbray.get(A.remote().f.options(name="step").remote())
+    """)
+    assert (out, err) == (["(load pid=N) task", "(f pid=N) task", "(A pid=N) method"], [])

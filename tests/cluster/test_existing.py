@@ -8,12 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import psutil
 import pytest
 from cluster.drivers import CPU, Driver
 
+from nbray.cluster import existing
 from nbray.cluster.existing import attach, secret_of
 from nbray.core.ids import Address
 from nbray.exceptions import RaySystemError
@@ -237,3 +240,43 @@ def test_a_node_that_cannot_start_is_an_error(cluster: Cluster, capfd: pytest.Ca
     with pytest.raises(RuntimeError, match="did not start"):
         cluster.add_node(resources={"CPU": "many"})  # type: ignore[dict-item]
     assert "Traceback" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "something else"),
+        (b"", "no Dask scheduler answers"),
+        (None, "it says nothing"),
+    ],
+)
+def test_what_listens_at_the_address_and_is_no_scheduler_is_a_connection_error(
+    says: bytes | None, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(existing, "CONNECT", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    kept.append(connection)
+                    if says is not None:
+                        connection.sendall(says)
+                        connection.close()
+
+        kept: list[socket.socket] = []
+        thread = threading.Thread(target=answer)
+        thread.start()
+        host, port = listener.getsockname()
+        try:
+            with pytest.raises(
+                ConnectionError, match=f"no Dask scheduler answers at {host}:{port}: "
+            ) as failure:
+                secret_of(f"{host}:{port}", b"secret")
+            assert told in str(failure.value)
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in kept:
+                connection.close()
