@@ -29,7 +29,7 @@ from nbray._options import (
 from nbray._signature import Signature
 from nbray.core.messages import STREAMING
 from nbray.core.ownership import Entry
-from nbray.executor.actor_methods import ACTOR_METHODS, is_async
+from nbray.executor.actor_methods import ACTOR_METHODS, WRAPPERS, implementation, is_async
 
 C = TypeVar("C")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -211,6 +211,11 @@ def _streams(function: Any) -> bool:
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
+def _is_function(value: Any) -> bool:
+    """Whether it is a function, written in Python or compiled by Cython."""
+    return isinstance(value, types.FunctionType) or type(value).__name__ == "cython_function_or_method"
+
+
 def _methods_of(cls: type, options: Mapping[str, Any]) -> dict[str, Method]:
     """All that can be called on an instance, with what ``@method`` said of it."""
     base = call_options({"max_task_retries": options.get("max_task_retries")}, DEFAULT_CALL)._replace(
@@ -219,14 +224,16 @@ def _methods_of(cls: type, options: Mapping[str, Any]) -> dict[str, Method]:
     found = {}
     for name in dir(cls):
         member = inspect.getattr_static(cls, name)
-        function = getattr(member, "__func__", member)
-        if not isinstance(function, types.FunctionType) or name in _OURS:
+        function = implementation(member)
+        if not _is_function(function) or name in _OURS:
             continue
-        bound = not isinstance(member, staticmethod)
-        signature = Signature(f"{short_name(cls)}.{name}", function, bound=bound)
+        # The parameters of a partialmethod are those that it leaves open, which only the attribute itself tells.
+        shown = getattr(cls, name) if isinstance(member, WRAPPERS) else function
+        bound = _is_function(shown) and not isinstance(member, staticmethod)
+        signature = Signature(f"{short_name(cls)}.{name}", shown, bound=bound)
         streams = _streams(function)
         wanted = call_options(
-            getattr(function, "__nbray_method__", {}),
+            getattr(shown, "__nbray_method__", getattr(function, "__nbray_method__", {})),
             base._replace(returns=STREAMING) if streams else base,
             streams=streams,
         )
@@ -286,7 +293,10 @@ class ActorHandle(Generic[C]):
             raise AttributeError(name)
         meta = self._nbray_meta
         if meta.method(name) is None:
-            if name == "_actor_id":  # Ray's programs tell actors apart by `handle._actor_id.hex()`
+            if name in (
+                "_actor_id",
+                "_ray_actor_id",
+            ):  # Ray's programs tell actors apart by `handle._actor_id.hex()`
                 return self._nbray_actor.id
             nearest = difflib.get_close_matches(name, meta.methods, 1)
             hint = _hints.class_is_new(meta.name, name, None)
@@ -370,6 +380,10 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
 # --- classes ---------------------------------------------------------------------------------------------------------
 
 
+class ActorClassInheritanceException(TypeError):
+    """A class names an actor class among its bases."""
+
+
 class ActorClass(Generic[C]):
     """A class whose instances live in processes of their own. Made by ``@remote``.
 
@@ -414,6 +428,11 @@ class ActorClass(Generic[C]):
 
     def _create(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActorHandle[C]:
         options, meta, constructor = self._resolved or self._resolve()
+        if inspect.isabstract(self._exported.target):
+            names = ", ".join(sorted(getattr(self._exported.target, "__abstractmethods__", ())))
+            raise TypeError(
+                f"Can't instantiate the abstract class {self._exported.name}: it does not define {names}"
+            )
         constructor.check(args, kwargs)
         runtime = _runtime.current()
         actor, packed = runtime.create_actor(self._exported.handle(runtime), args, kwargs, options)
@@ -443,7 +462,7 @@ class ActorClass(Generic[C]):
         )
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> NoReturn:
-        raise TypeError(
+        raise ActorClassInheritanceException(
             f"Inheriting from the actor class {self._exported.name} is not possible. Inherit from a plain class and make "
             "actor classes of both with remote(...)."
         )

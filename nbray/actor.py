@@ -6,10 +6,27 @@ import threading
 from typing import NoReturn
 
 from nbray import _runtime
-from nbray._actor_handle import ActorClass, ActorHandle, ActorMethod, method
+from nbray._actor_handle import (
+    ActorClass,
+    ActorClassInheritanceException,
+    ActorHandle,
+    ActorMethod,
+    method,
+)
 from nbray.executor.actor_methods import ActorExit
 
-__all__ = ["ActorClass", "ActorHandle", "ActorMethod", "exit_actor", "method"]
+__all__ = [
+    "ActorClass",
+    "ActorClassInheritanceException",
+    "ActorHandle",
+    "ActorMethod",
+    "ActorProxy",
+    "exit_actor",
+    "method",
+]
+
+#: Ray's name of a handle in annotations: ``counter: ActorProxy[Counter]``.
+ActorProxy = ActorHandle
 
 
 def exit_actor() -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -34,11 +35,23 @@ ACTOR_METHODS: dict[str, Callable[..., Any]] = {
 }
 
 
+#: What makes a method of a function without being one.
+WRAPPERS = (functools.partialmethod, functools.singledispatchmethod)
+
+
+def implementation(member: Any) -> Any:
+    """The function behind what a class has by a name, as ``inspect.getattr_static`` gives it."""
+    while True:
+        inner = member.func if isinstance(member, WRAPPERS) else getattr(member, "__func__", member)
+        if inner is member:
+            return member
+        member = inner
+
+
 def is_async(cls: Any) -> bool:
     """Whether a class has any ``async def`` method, static and class methods included, and so gets an event loop."""
     for name in dir(cls):
-        member = inspect.getattr_static(cls, name, None)
-        function = getattr(member, "__func__", member)
+        function = implementation(inspect.getattr_static(cls, name, None))
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             return True
     return False
