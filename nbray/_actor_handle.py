@@ -409,6 +409,11 @@ class ActorClass(Generic[C]):
     @classmethod
     def of(cls, target: type, options: Mapping[str, Any]) -> ActorClass[Any]:
         """Make ``target`` an actor class. Checks the options."""
+        if inspect.isabstract(target):
+            missing = ", ".join(sorted(vars(target)["__abstractmethods__"]))
+            raise TypeError(
+                f"@remote takes a class that has instances; {target.__qualname__} is abstract, it lacks {missing}"
+            )
         actor_options(options, is_async=is_async(target))
         return cls(Exported(target, short_name(target)), dict(options))
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import html
 import platform
 import weakref
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nbray import _runtime
 
 
-class Context:
+class Context(Mapping[str, Any]):
     """A session, as ``init`` answers it. ``with init():`` ends the session with the block.
 
     Attributes:
@@ -34,6 +35,16 @@ class Context:
 
     def __getitem__(self, name: str) -> Any:
         return self.address_info[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.address_info)
+
+    def __len__(self) -> int:
+        return len(self.address_info)
+
+    # Two sessions are not equal because they are called the same.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def __enter__(self) -> Context:
         return self

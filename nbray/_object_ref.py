@@ -102,6 +102,12 @@ class ObjectRef(Entry, Generic[T_co]):
         runtime.on_ready(self, arrived)
         return future
 
+    def as_future(self) -> asyncio.Future[T_co]:
+        """An ``asyncio.Future`` of the running loop, for older programs for Ray; ``await ref`` does without."""
+        import asyncio
+
+        return asyncio.wrap_future(self.future())
+
     def __reduce__(self) -> tuple[Any, ...]:
         runtime = _runtime.current()
         if not note_ref(self):

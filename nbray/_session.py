@@ -9,7 +9,7 @@ from typing import Any
 
 from nbray import _as_ray, _runtime
 from nbray._context import Context
-from nbray._option_checks import node_labels, units
+from nbray._option_checks import actor_name, node_labels, units
 from nbray._options import capacities, environment_variables, unknown
 from nbray.events import Feed, WithoutOwn, record
 from nbray.exceptions import RaySystemError
@@ -90,6 +90,7 @@ def init(
     if isinstance(address, str) and address == "local":
         address = None
     _check_store(object_store_memory)
+    actor_name("namespace", namespace)
     if address is not None:
         has = {"num_cpus": num_cpus, "num_gpus": num_gpus, "resources": resources, "labels": labels,
                "object_store_memory": object_store_memory}  # fmt: skip

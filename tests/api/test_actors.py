@@ -1,5 +1,6 @@
 """Actors: a process each, calls in order, handles anywhere."""
 
+import abc
 import inspect
 import os
 import pickle
@@ -587,3 +588,20 @@ def test_the_error_of_a_dead_actor_says_which_and_whether_it_ever_came_up():
         assert caught.value.actor_id in repr(actor)
         assert caught.value.actor_init_failed is init_failed
         assert caught.value.error_msg == str(caught.value)
+
+
+def test_an_abstract_class_is_refused_where_it_is_made_remote():
+    class Shape(abc.ABC):
+        @abc.abstractmethod
+        def area(self): ...
+
+        def twice(self):
+            return 2 * self.area()
+
+    class Square(Shape):
+        def area(self):
+            return 4
+
+    with pytest.raises(TypeError, match=r"Shape is abstract, it lacks area"):
+        nbray.remote(Shape)
+    assert nbray.get(nbray.remote(Square).remote().twice.remote()) == 8

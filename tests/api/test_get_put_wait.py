@@ -306,6 +306,21 @@ def test_a_cancelled_waiter_leaves_the_task_alone(pending):
     assert nbray.get(ref) == "late"
 
 
+def test_a_ref_gives_a_future_of_the_running_loop():
+    @nbray.remote
+    def fail():
+        raise ValueError("no")
+
+    async def main():
+        future = echo.remote(1).as_future()
+        assert asyncio.isfuture(future)
+        with pytest.raises(ValueError):
+            await fail.remote().as_future()
+        return await future
+
+    assert asyncio.run(main()) == 1
+
+
 def test_a_ref_gives_a_future():
     future = echo.remote(1).future()
     assert isinstance(future, concurrent.futures.Future)

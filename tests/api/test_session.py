@@ -385,3 +385,19 @@ def test_what_only_ray_has_may_be_left_at_its_default():
         pass
     with pytest.raises(RuntimeError, match="local_mode"):
         nbray.init(local_mode=True)
+
+
+def test_the_context_is_a_mapping_of_what_it_tells():
+    with nbray.init(num_cpus=1, namespace="mine") as context:
+        assert dict(context) == context.address_info
+        assert "node_id" in context and "port" not in context
+        assert context.get("port") is None and len(context) == len(context.address_info)
+        again = nbray.init(ignore_reinit_error=True)
+        assert dict(again) == dict(context) and again != context and len({context, again}) == 2
+
+
+@pytest.mark.parametrize(("namespace", "error"), [(1, TypeError), ("", ValueError)])
+def test_a_namespace_that_can_be_none_is_refused(namespace, error):
+    with pytest.raises(error, match="namespace"):
+        nbray.init(num_cpus=1, namespace=namespace)
+    assert not nbray.is_initialized()
