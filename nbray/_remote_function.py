@@ -179,7 +179,7 @@ def remote(*targets: Any, **options: Any) -> Any:
         label_selector: conditions for the labels of the node (see ``labels`` of ``init``), all of which it must meet:
             ``{"zone": "a"}``, ``"!a"``, ``"in(a,b)"`` or ``"!in(a,b)"``. Each node has its id as label ``ray.io/node-id``.
         scheduling_strategy: "DEFAULT" or None.
-        runtime_env: ``{"env_vars": {...}}``: environment variables of the executor.
+        runtime_env: ``{"env_vars": {...}}``: environment variables of the executor, and of what is submitted there.
         num_returns: tasks: the number of refs ``.remote()`` answers (default 1; 0: None). Of a generator function: "streaming",
             its default, or the number of its first items that are wanted.
         max_retries: tasks: reruns after a crash of the executor (default 3; -1: no end).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import importlib
 import os
 import sys
@@ -18,7 +19,7 @@ from nbray.bars import session as bars
 from nbray.core.actors import LIMBO
 from nbray.core.directory import DEAD
 from nbray.core.ids import Address
-from nbray.core.messages import RESOURCE_UNIT
+from nbray.core.messages import RESOURCE_UNIT, Spec
 from nbray.core.ownership import Entry
 from nbray.exceptions import ActorAlreadyExistsError, RaySystemError
 from nbray.owner.creating import NameTaken
@@ -72,6 +73,17 @@ class Runtime:
         self.on_ready = owner.waiting.on_ready
         self.resolve = owner.passing.resolve
         self._pinned: list[Entry] = []
+        self._bequeath: Callable[[Spec], Spec] | None = None
+
+    def bequeath(self, environment: tuple[tuple[str, str], ...]) -> None:
+        """What this process submits has these environment variables too, as in Ray, unless its own options say otherwise."""
+        bequeath = self._bequeath = functools.lru_cache(maxsize=256)(
+            lambda spec: (spec[0], tuple(sorted({**dict(environment), **dict(spec[1])}.items())), *spec[2:])
+        )
+        submit = self.submit
+        self.submit = lambda function, args, kwargs, options: submit(
+            function, args, kwargs, options._replace(spec=bequeath(options.spec))
+        )
 
     @property
     def namespace(self) -> str:
@@ -93,6 +105,11 @@ class Runtime:
         Raises:
             ActorAlreadyExistsError: a living actor has its name.
         """
+        bequeath = self._bequeath
+        if bequeath is not None:
+            options = options._replace(
+                placing_spec=bequeath(options.placing_spec), held_spec=bequeath(options.held_spec)
+            )
         if options.name is not None:
             options = options._replace(namespace=options.namespace or self.namespace)
         try:
@@ -443,6 +460,8 @@ def become_executor(executor: Executor) -> None:
     """This process is an executor from here on."""
     global _current
     _current = Runtime(executor.owner, None, executor)
+    if executor.boot.bequeathed:
+        _current.bequeath(executor.boot.bequeathed)
 
 
 def entry_type() -> type[Entry]:

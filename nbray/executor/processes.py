@@ -173,6 +173,7 @@ class Processes:
             threads=shape.threads,
             gpus=shape.gpus,
             entry=config.entry,
+            bequeathed=shape.environment,
         )
 
     def fork(self, shape: Shape) -> Record:

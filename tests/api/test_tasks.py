@@ -167,6 +167,32 @@ def test_environment_variables_of_a_task_hold_for_it_alone():
     assert nbray.get(value.remote()) is None
 
 
+def test_environment_variables_are_those_of_nested_tasks_and_actors_too():
+    def values():
+        return os.environ.get("NBRAY_TEST_ONE"), os.environ.get("NBRAY_TEST_TWO")
+
+    value = nbray.remote(num_cpus=0)(values)
+
+    @nbray.remote(num_cpus=0)
+    class Host:
+        def values(self):
+            return values()
+
+        def of_others(self, *more):
+            return nbray.get([one.remote() for one in (value, *more)])
+
+        def of_an_actor(self):
+            return nbray.get(Host.remote().values.remote())
+
+    one, two = ({"env_vars": {f"NBRAY_TEST_{name}": "set"}} for name in ("ONE", "TWO"))
+    host = Host.options(runtime_env=one).remote()
+    assert nbray.get(host.of_others.remote(value.options(runtime_env=two))) == [("set", None), ("set", "set")]
+    assert nbray.get(host.of_an_actor.remote()) == ("set", None)
+    own = value.options(runtime_env={"env_vars": {"NBRAY_TEST_ONE": "own"}})
+    assert nbray.get(host.of_others.remote(own))[1] == ("own", None)
+    assert nbray.get(value.remote()) == (None, None)
+
+
 def test_executors_share_the_drivers_working_directory_and_path():
     @nbray.remote
     def surroundings():
