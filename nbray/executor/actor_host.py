@@ -271,6 +271,10 @@ class AsyncHost:
                 return m.FAILED, runner.overdue(current, error)
             if current.canceled:
                 return m.CANCELLED, runner.cancelled(current, error)
+        if isinstance(error, asyncio.CancelledError):
+            # By no word of ours: an asyncio task that it awaited was cancelled. Its readers get what they can catch, as in Ray.
+            text = f"{current.name} let through that an asyncio task which it awaited was cancelled"
+            error = TaskCancelledError(current.task_id.hex(), text).with_traceback(error.__traceback__)
         return m.FAILED, [runner.failure(error, current.name, current.connection.peer)]
 
 

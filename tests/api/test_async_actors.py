@@ -243,6 +243,25 @@ def test_a_constructor_may_be_async():
         Slow.remote([])
 
 
+def test_that_an_asyncio_task_was_cancelled_reaches_the_caller_as_an_exception():
+    @nbray.remote
+    class Careless:
+        async def work(self):
+            task = asyncio.create_task(asyncio.sleep(600))
+            task.cancel()
+            await task
+
+        async def answer(self):
+            return "answer"
+
+    actor = Careless.remote()
+    with pytest.raises(nbray.exceptions.TaskCancelledError, match="awaited was cancelled") as caught:
+        nbray.get(actor.work.remote(), timeout=30)
+    assert isinstance(caught.value, nbray.exceptions.RayTaskError)
+    assert "await task" in str(caught.value)
+    assert nbray.get(actor.answer.remote()) == "answer"
+
+
 @pytest.mark.parametrize("kind", ["plain", "async"])
 def test_what_the_constructor_of_an_async_actor_raises_is_told_without_asyncios_frames(kind):
     class Plain:
