@@ -148,6 +148,27 @@ def test_late_lines_go_to_their_cell_while_another_runs_and_after_it(cells):
     assert cells.said(early) == ["early", "late"]
 
 
+def test_a_failure_that_nobody_asks_for_is_under_its_cell_by_the_cells_line(cells):
+    go = cells.gate()
+    failing = cells.run(f"""
+@ray.remote
+def unasked():
+    gate('{go}')
+    raise ValueError("of an earlier cell")
+unasked.remote()
+None
+""")
+    assert cells.stream(failing, "stderr") == ""
+    busy = cells.start(f"gate('{go}-told')")
+    cells.open(go)
+    cells.until(lambda: "shown here, once." in cells.stream(failing, "stderr"))
+    cells.open(f"{go}-told")
+    cells.until(lambda: cells.ended(busy))
+    text = cells.stream(failing, "stderr")
+    assert re.search(r"Cell In\[\d+\], line 4", text) and "ValueError: of an earlier cell" in text
+    assert cells.stream(busy, "stderr") == ""
+
+
 def test_lines_of_nested_tasks_and_of_threads_in_tasks_are_their_outermost_cells(cells):
     go = cells.gate()
     cell = cells.run(f"""
