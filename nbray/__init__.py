@@ -9,6 +9,7 @@ from nbray import actor, exceptions
 from nbray._actor_handle import get_actor, method
 from nbray._api import cancel, explain, get, kill, put, wait
 from nbray._as_ray import as_ray
+from nbray._dynamic import DynamicObjectRefGenerator
 from nbray._generator import ObjectRefGenerator
 from nbray._object_ref import ObjectRef
 from nbray._progress import progress
@@ -30,6 +31,7 @@ from nbray.runtime_context import get_gpu_ids, get_runtime_context
 __version__ = "0.1.0"
 
 __all__ = [
+    "DynamicObjectRefGenerator",
     "ObjectRef",
     "ObjectRefGenerator",
     "actor",

@@ -96,16 +96,21 @@ def timeout(name: str, value: Any) -> None:
 
 
 def num_returns(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if value == "streaming":
+    if value is None or value == "streaming":
         return
     if value == "dynamic":
-        raise ValueError("num_returns='dynamic' is deprecated in Ray and not supported; use 'streaming'")
+        raise ValueError(
+            "num_returns='dynamic' is for tasks only; methods that are generators have 'streaming'"
+        )
     if not isinstance(value, int) or isinstance(value, bool):
         raise _wrong_type(name, value, "an int or 'streaming'")
     if not 0 <= value < STRIDE:
         raise ValueError(f"option 'num_returns' must be 0 or more, got {value}")
+
+
+def task_returns(name: str, value: Any) -> None:
+    if value != "dynamic":
+        num_returns(name, value)
 
 
 def ahead(name: str, value: Any) -> None:

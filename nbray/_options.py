@@ -100,7 +100,7 @@ _PLACING: dict[str, _Check] = {
 }
 _TASK: dict[str, _Check] = {
     **_PLACING,
-    "num_returns": checks.num_returns,
+    "num_returns": checks.task_returns,
     "max_retries": checks.count,
     "max_calls": checks.max_calls,
     "priority": checks.priority,
@@ -236,10 +236,10 @@ def _retried(options: Mapping[str, Any]) -> RetryExceptions:
 def _returns(options: Mapping[str, Any], streams: bool, default: int) -> int:
     """How many values a call answers, or ``STREAMING``."""
     value = options.get("num_returns")
-    if value == "streaming":
+    if value in ("streaming", "dynamic"):
         if not streams:
-            raise ValueError("num_returns='streaming' is for generator functions, whose body has a 'yield'")
-        return STREAMING
+            raise ValueError(f"num_returns={value!r} is for generator functions, whose body has a 'yield'")
+        return STREAMING if value == "streaming" else 1
     return default if value is None else int(value)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias, 
 
 from nbray import _runtime
 from nbray._actor_handle import ActorClass
+from nbray._dynamic import gathered
 from nbray._exported import Exported, missing, short_name
 from nbray._generator import ObjectRefGenerator
 from nbray._object_ref import ObjectRef
@@ -84,6 +85,10 @@ class RemoteFunction(Generic[P, R_co]):
         self._given = given
         self._options = options
         make = _starter if options.returns == STREAMING else _submitter
+        if given.get("num_returns") == "dynamic":
+            exported = Exported(
+                gathered(exported.target, retried=bool(options.retry_exceptions)), exported.name
+            )
         self.remote = make(exported, signature, options)
 
     def options(self, **options: Any) -> RemoteFunction[P, R_co]:
@@ -181,7 +186,7 @@ def remote(*targets: Any, **options: Any) -> Any:
         scheduling_strategy: "DEFAULT" or None.
         runtime_env: ``{"env_vars": {...}}``: environment variables of the executor, and of what is submitted there.
         num_returns: tasks: the number of refs ``.remote()`` answers (default 1; 0: None). Of a generator function: "streaming",
-            its default, or the number of its first items that are wanted.
+            its default, the number of its first items that are wanted, or "dynamic": one ref, whose value has a ref for each.
         max_retries: tasks: reruns after a crash of the executor (default 3; -1: no end).
         max_calls: tasks: a process ends after so many calls of the function, to free what it leaks (default 0: no limit; 1 for
             those that use GPUs, whose memory is the next one's then).

@@ -294,8 +294,68 @@ def test_streaming_is_for_generator_functions():
         add.options(num_returns="streaming")
     with pytest.raises(ValueError, match="yield"):
         nbray.method(num_returns="streaming")(lambda self: 1)
-    with pytest.raises(ValueError, match="use 'streaming'"):
-        count.options(num_returns="dynamic")
+    with pytest.raises(ValueError, match="yield"):
+        add.options(num_returns="dynamic")
+    with pytest.raises(ValueError, match="have 'streaming'"):
+        nbray.method(num_returns="dynamic")(lambda self: 1)
+
+
+# --- Ray's older kind -------------------------------------------------------------------------------------------------
+
+
+@nbray.remote(num_returns="dynamic")
+def all_at_once(n, fails=False):
+    for i in range(n):
+        yield np.full(50_000, i)
+    if fails:
+        raise ValueError("after all items")
+
+
+@nbray.remote
+def sums(refs):
+    return [int(nbray.get(ref)[0]) for ref in refs]
+
+
+def test_a_dynamic_generator_is_one_ref_to_the_refs_of_all_items():
+    ref = all_at_once.remote(3)
+    items = nbray.get(ref)
+    assert isinstance(ref, nbray.ObjectRef) and isinstance(items, nbray.DynamicObjectRefGenerator)
+    assert len(items) == 3
+    assert [int(nbray.get(item)[0]) for item in items] == [0, 1, 2]
+    assert len(items) == 0, "each is given once"
+    assert nbray.get(sums.remote(ref)) == [0, 1, 2]
+    assert nbray.get(sums.remote(all_at_once.options(name="again").remote(2))) == [0, 1]
+    assert len(list(all_at_once.options(num_returns="streaming").remote(2))) == 2
+
+
+def test_what_a_dynamic_generator_raises_is_its_last_item():
+    *items, last = nbray.get(all_at_once.remote(2, fails=True))
+    assert [int(nbray.get(item)[0]) for item in items] == [0, 1]
+    with pytest.raises(ValueError, match="after all items") as failure:
+        nbray.get(last)
+    assert isinstance(failure.value, RayTaskError) and failure.value.function_name == "all_at_once"
+
+
+def test_a_dynamic_generator_whose_exceptions_are_retried_runs_again(tmp_path):
+    marks = Marks(tmp_path)
+
+    @nbray.remote(num_returns="dynamic", retry_exceptions=True)
+    def second_time():
+        marks.mark()
+        yield 1
+        if marks.count() == 1:
+            raise ValueError
+        yield 2
+
+    assert nbray.get(list(nbray.get(second_time.remote()))) == [1, 2]
+
+
+def test_a_dynamic_generator_can_be_handed_to_a_task_that_calls_it():
+    @nbray.remote
+    def calls(function):
+        return len(nbray.get(function.remote(4)))
+
+    assert nbray.get(calls.remote(all_at_once)) == 4
 
 
 # --- failures ----------------------------------------------------------------------------------------------------------
