@@ -29,6 +29,7 @@ from nbray._session import (
 from nbray.runtime_context import get_gpu_ids, get_runtime_context
 
 __version__ = "0.1.0"
+ObjectID = ObjectRef  # Ray's old name, which libraries still use
 
 __all__ = [
     "DynamicObjectRefGenerator",

@@ -191,7 +191,7 @@ def _caller(
                 error.args = (f"{error}{_hints.class_is_new(class_name, name, signature.text)}",)
                 raise
         refs = _runtime.current().call_actor(actor, name, args, kwargs, options, class_name)
-        return refs[0] if single else refs or None
+        return refs[0] if single else list(refs) or None  # the call keeps its own list
 
     if options.returns == STREAMING:
         submit = remote

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
@@ -18,12 +18,15 @@ from typing import Any
 from nbray import _runtime
 
 _VARIABLE = "NBRAY_AS_RAY"
+#: What ``ray.__version__`` says: libraries ask it for what Ray can. It is the one that nbray is compared with.
+RAY_VERSION = "2.60.0"
 
 
 def as_ray() -> None:
     """From now on ``import ray`` gives nbray, in this process and in the executors of sessions that start later.
 
-    ``python -m nbray.as_ray SCRIPT ARGUMENTS...`` runs a script that way.
+    ``python -m nbray.as_ray SCRIPT ARGUMENTS...`` runs a script that way. ``__version__`` is then that of the Ray whose API this
+    is, for libraries that ask for it; ``importlib.metadata.version("nbray")`` tells nbray's own.
 
     Raises:
         RuntimeError: Ray itself has been imported, or a session runs, whose executors would not know.
@@ -46,6 +49,11 @@ def as_ray() -> None:
 def environment() -> dict[str, str]:
     """What executors have to have in their environment."""
     return {_VARIABLE: "1"} if os.environ.get(_VARIABLE) else {}
+
+
+def without(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are the user's."""
+    return {name: value for name, value in environment.items() if name != _VARIABLE}
 
 
 def install() -> None:
@@ -100,7 +108,9 @@ class _Finder(MetaPathFinder, Loader):
         name = module.__name__
         try:
             # The importer goes on with what is in sys.modules afterwards: nbray's module, with its own name and spec.
-            sys.modules[name] = importlib.import_module(f"nb{name}")
+            found = sys.modules[name] = importlib.import_module(f"nb{name}")
+            if name == "ray":
+                found.__dict__["__version__"] = RAY_VERSION
         except ModuleNotFoundError as error:
             if error.name is not None and f"nb{name}".startswith(error.name):
                 raise ModuleNotFoundError(

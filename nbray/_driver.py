@@ -50,6 +50,7 @@ def start(
     session_dir = make_session_dir()
     store_dir = make_store("nbray-", f"{session_dir}/spill", object_store_memory)
     process, node, secret = new_process_id(), new_node_id(), secrets.token_bytes(32)
+    environment = tuple(sorted((env_vars or {}).items()))
     pools: list[Pool] = []
     owner = hosts = None
     try:
@@ -67,6 +68,8 @@ def start(
             tcp_host=existing.host_towards(address) if attached else "",
             entry_type=entry_type,
             send_up=lambda message: pools[0].uplink.send(message),
+            # The nodes of a cluster serve others, too: there each lease says what its executor is to have.
+            environment=environment if attached else (),
         )
         owner.chronicle.listen()
         owner.feed.append((events.PROCESS, time.time(), process, "up", "driver", os.getpid(), node, ""))
@@ -78,7 +81,7 @@ def start(
             session_dir=session_dir,
             store_dir=store_dir,
             secret=secret,
-            env=tuple(sorted((env_vars or {}).items())),
+            env=environment,
         )
         if attached:
             pools.append(existing.attach(address, owner.address, config, owner.notice, on_lost=owner.abandon))

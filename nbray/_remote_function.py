@@ -134,7 +134,7 @@ def _submitter(exported: Exported, signature: Signature, options: TaskOptions) -
             signature.check(args, kwargs)
         runtime = _runtime.current()
         refs = runtime.submit(export(runtime), args, kwargs, options)
-        return refs[0] if single else refs or None
+        return refs[0] if single else list(refs) or None  # the call keeps its own list
 
     return functools.wraps(exported.target, updated=())(remote)
 
@@ -184,7 +184,8 @@ def remote(*targets: Any, **options: Any) -> Any:
         label_selector: conditions for the labels of the node (see ``labels`` of ``init``), all of which it must meet:
             ``{"zone": "a"}``, ``"!a"``, ``"in(a,b)"`` or ``"!in(a,b)"``. Each node has its id as label ``ray.io/node-id``.
         scheduling_strategy: "DEFAULT" or None.
-        runtime_env: ``{"env_vars": {...}}``: environment variables of the executor, and of what is submitted there.
+        runtime_env: ``{"env_vars": {...}}``: environment variables of the executor, and of the tasks and actors that what runs
+            there submits, unless their own ``runtime_env`` says otherwise.
         num_returns: tasks: the number of refs ``.remote()`` answers (default 1; 0: None). Of a generator function: "streaming",
             its default, the number of its first items that are wanted, or "dynamic": one ref, whose value has a ref for each.
         max_retries: tasks: reruns after a crash of the executor (default 3; -1: no end).

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import importlib
 import os
 import sys
@@ -19,7 +18,7 @@ from nbray.bars import session as bars
 from nbray.core.actors import LIMBO
 from nbray.core.directory import DEAD
 from nbray.core.ids import Address
-from nbray.core.messages import RESOURCE_UNIT, Spec
+from nbray.core.messages import RESOURCE_UNIT
 from nbray.core.ownership import Entry
 from nbray.exceptions import ActorAlreadyExistsError, RaySystemError
 from nbray.owner.creating import NameTaken
@@ -56,13 +55,17 @@ class Runtime:
 
     Args:
         owner: of this process. pool: the driver's pool; None in an executor. executor: None in a driver.
+        environment: the variables that tasks of this process have, and (in an executor) this process.
     """
 
-    def __init__(self, owner: Owner, pool: Pool | None, executor: Executor | None) -> None:
+    def __init__(
+        self, owner: Owner, pool: Pool | None, executor: Executor | None, environment: Mapping[str, str]
+    ) -> None:
         self.owner = owner
         self.pool = pool
         self.bounds: tuple[float, float] | None = None  # between which it adapts
         self.executor = executor
+        self.environment = environment
         self.pid = os.getpid()
         self.put = owner.put
         self.get = owner.waiting.get
@@ -73,17 +76,6 @@ class Runtime:
         self.on_ready = owner.waiting.on_ready
         self.resolve = owner.passing.resolve
         self._pinned: list[Entry] = []
-        self._bequeath: Callable[[Spec], Spec] | None = None
-
-    def bequeath(self, environment: tuple[tuple[str, str], ...]) -> None:
-        """What this process submits has these environment variables too, as in Ray, unless its own options say otherwise."""
-        bequeath = self._bequeath = functools.lru_cache(maxsize=256)(
-            lambda spec: (spec[0], tuple(sorted({**dict(environment), **dict(spec[1])}.items())), *spec[2:])
-        )
-        submit = self.submit
-        self.submit = lambda function, args, kwargs, options: submit(
-            function, args, kwargs, options._replace(spec=bequeath(options.spec))
-        )
 
     @property
     def namespace(self) -> str:
@@ -105,11 +97,6 @@ class Runtime:
         Raises:
             ActorAlreadyExistsError: a living actor has its name.
         """
-        bequeath = self._bequeath
-        if bequeath is not None:
-            options = options._replace(
-                placing_spec=bequeath(options.placing_spec), held_spec=bequeath(options.held_spec)
-            )
         if options.name is not None:
             options = options._replace(namespace=options.namespace or self.namespace)
         try:
@@ -393,7 +380,7 @@ def init(
             owner.console.output = None
         elif _sink is not None:
             owner.console.output = _into(_sink, owner)
-        _current = Runtime(owner, pool, None)
+        _current = Runtime(owner, pool, None, env_vars or {})
         return _current
 
 
@@ -459,9 +446,7 @@ os.register_at_fork(after_in_child=_after_fork)
 def become_executor(executor: Executor) -> None:
     """This process is an executor from here on."""
     global _current
-    _current = Runtime(executor.owner, None, executor)
-    if executor.boot.bequeathed:
-        _current.bequeath(executor.boot.bequeathed)
+    _current = Runtime(executor.owner, None, executor, dict(executor.boot.env))
 
 
 def entry_type() -> type[Entry]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from nbray import _runtime
+from nbray import _as_ray, _runtime
 from nbray._actor_handle import ActorHandle, _handle
 
 
@@ -88,6 +89,16 @@ class RuntimeContext:
             path: str = executor.runner.path(running)
             return path
         return f"{executor.class_path}.__init__" if _constructs(executor) else None
+
+    @property
+    def runtime_env(self) -> dict[str, Any]:
+        """``{"env_vars": {...}}`` of what asks, with what it has from ``init`` and from who submitted it; ``{}``: nothing."""
+        variables = _as_ray.without(self._runtime.environment)
+        return {"env_vars": variables} if variables else {}
+
+    def get_runtime_env_string(self) -> str:
+        """``runtime_env`` as JSON."""
+        return json.dumps(self.runtime_env)
 
     def get_assigned_resources(self) -> dict[str, float]:
         """What the task or actor that asks has of its node, for example ``{"CPU": 1.0}``.

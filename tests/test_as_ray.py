@@ -1,11 +1,16 @@
 """nbray under the name ray."""
 
+import json
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 import nbray
+
+RAY = json.loads((Path(__file__).parent / "api" / "ray_names.json").read_text())["ray"]
 
 
 def run(*arguments, **options):
@@ -65,6 +70,15 @@ def test_processes_that_the_program_starts_have_what_it_defines(program, method)
     finished = run("-m", "nbray.as_ray", path)
     name = "__main__" if method == "fork" else "__mp_main__"
     assert finished.stdout == f"2\n[(2, 'RemoteFunction', {name!r})]\n", finished.stderr
+
+
+def test_the_version_is_that_of_the_ray_it_is_compared_with(program):
+    path = program(
+        "import ray\ndef told():\n    import ray\n    return ray.__version__\n"
+        "print(ray.__version__, ray.get(ray.remote(told).remote()))\n"
+    )
+    assert run("-m", "nbray.as_ray", path).stdout == f"{RAY} {RAY}\n"
+    assert nbray.__version__ == version("nbray")
 
 
 def test_modules_beside_the_program_are_found(program, tmp_path):

@@ -42,8 +42,8 @@ class Boot(NamedTuple):
         node_id, secret, agent: the node, the cluster's secret, and the node agent's address.
         tcp_host: where to listen for other nodes; "" for a node that has no peers.
         sys_path, cwd: of the driver, so that an import finds there what it finds here.
-        env: (variable, value) pairs to set over what was inherited.
-        bequeathed: those of them that what this process submits has as well: of its tasks' own options.
+        env: (variable, value) pairs to set over what was inherited. handed_on: those of them that what this process submits
+            gets, too; the others everybody on this node has.
         gpus: indices of the node's GPUs that are for this process; in an executor that has settled, their names.
         threads: how many threads BLAS and OpenMP may use, where the user did not say.
         entry: "module:function" of the executor's main function, called with this.
@@ -60,10 +60,10 @@ class Boot(NamedTuple):
     sys_path: tuple[str, ...]
     cwd: str
     env: tuple[tuple[str, str], ...]
+    handed_on: tuple[tuple[str, str], ...] = ()
     threads: int = 1
     gpus: tuple[int | str, ...] = ()
     entry: str = ENTRY
-    bequeathed: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
         return f"<Boot of executor {self.number}, node {self.node_id.hex()}>"

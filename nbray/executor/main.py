@@ -80,6 +80,7 @@ class Executor:
             entry_type=entry_type,
             send_up=self._send_up,
             serve=boot.agent,
+            environment=boot.handed_on,
         )
         owner = self.owner
         self.runner = Runner(owner)

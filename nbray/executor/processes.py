@@ -170,10 +170,10 @@ class Processes:
             sys_path=config.sys_path,
             cwd=config.cwd,
             env=config.env + shape.environment,
+            handed_on=shape.environment,
             threads=shape.threads,
             gpus=shape.gpus,
             entry=config.entry,
-            bequeathed=shape.environment,
         )
 
     def fork(self, shape: Shape) -> Record:

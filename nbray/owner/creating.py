@@ -144,7 +144,7 @@ class Creating:
             )
         )
         directory = {
-            "held": options.held_spec,
+            "held": owner.in_environment(options.held_spec),
             "max_restarts": options.max_restarts,
             "name": options.name or "",
             "namespace": options.namespace or "",
@@ -152,7 +152,7 @@ class Creating:
             "class_name": function.name,
             "handle": handle,
         }
-        owner.send_up(("actor_new", actor_id, options.placing_spec, packed, directory))
+        owner.send_up(("actor_new", actor_id, owner.in_environment(options.placing_spec), packed, directory))
 
     def _handle(self, actor_id: bytes, meta: bytes) -> bytes:
         packed: bytes = msgpack.packb((actor_id, tuple(self.owner.address), meta))

@@ -12,7 +12,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -32,7 +32,7 @@ from nbray.core.ids import (
     sequence_of,
 )
 from nbray.core.lineage import place_of, put_value
-from nbray.core.messages import RELEASE, Message
+from nbray.core.messages import RELEASE, Message, Spec
 from nbray.core.ownership import Completer, Entry, Holds
 from nbray.exceptions import RaySystemError
 from nbray.owner.actors import Actors
@@ -64,6 +64,13 @@ if TYPE_CHECKING:
     from nbray.owner.inquiry import Inquiry
 
 
+@lru_cache(maxsize=256)
+def in_environment(spec: Spec, environment: tuple[tuple[str, str], ...]) -> Spec:
+    """The spec with the variables that it does not have itself."""
+    resources, own, where = spec
+    return resources, tuple(sorted({**dict(environment), **dict(own)}.items())), where
+
+
 class Owner:
     """
     Args:
@@ -71,6 +78,7 @@ class Owner:
         entry_type: makes entries; the public ``ObjectRef``.
         socket_path: where to listen within the node. tcp_host: where to listen for other nodes, "" for not at all.
         serve: the address from which other nodes pull large objects of this node; None: this process.
+        environment: sorted (variable, value) pairs that all it submits gets, unless its own options say otherwise.
         send_up: carries an uplink message to placement.
     """
 
@@ -87,11 +95,13 @@ class Owner:
         send_up: Callable[[Message], None],
         serve: Address | None = None,
         feed: events.Feed | None = None,
+        environment: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.process = process
         self.node = node
         self.entry_type = entry_type
         self.send_up = send_up
+        self._environment = environment
         self.feed = events.Feed() if feed is None else feed
         self.interrupts = Interrupts()
         self.lock = DeferringLock(self.interrupts)
@@ -314,6 +324,10 @@ class Owner:
         if self.on_flush is not None:
             self.on_flush()
         self.feed.trim()
+
+    def in_environment(self, spec: Spec) -> Spec:
+        """What is submitted here has the environment of who submits it."""
+        return in_environment(spec, self._environment) if self._environment else spec
 
     def check_alive(self) -> None:
         """Refuse what could never be answered."""

@@ -68,7 +68,7 @@ class Tasks:
         with owner.lock:
             owner.check_alive()
             call = Call(
-                sequence, function, payload, slots, entries, refs, guard, self.lanes.pool(options.spec),
+                sequence, function, payload, slots, entries, refs, guard, self.lanes.pool(owner.in_environment(options.spec)),
                 options.max_retries, options.retry_exceptions,
             )  # fmt: skip
             call.priority = options.priority

@@ -123,6 +123,27 @@ def test_one_return_may_be_a_tuple():
     assert nbray.get(nbray.remote(num_returns=1)(lambda: (1, 2)).remote()) == (1, 2)
 
 
+def test_the_list_of_refs_is_the_callers_who_may_change_it(tmp_path):
+    @nbray.remote(num_returns=3)
+    def three(gate):
+        gate.wait()
+        return 1, 2, 3
+
+    class Three:
+        @nbray.method(num_returns=3)
+        def three(self, gate):
+            gate.wait()
+            return 1, 2, 3
+
+    gate = Gate(tmp_path)
+    for refs in (three.remote(gate), nbray.remote(Three).remote().three.remote(gate)):
+        last = refs.pop()
+        refs.reverse()
+        refs.append(nbray.put(4))
+        gate.open()
+        assert nbray.get([*refs, last]) == [2, 1, 4, 3]
+
+
 def test_a_task_without_returns_runs_and_gives_none(tmp_path):
     marks = Marks(tmp_path)
 
