@@ -26,8 +26,36 @@ _WITHOUT_EFFECT = frozenset(
         "logging_format",
     )
 )
+#: And about its own machinery.
+_OF_RAYS_MACHINERY = frozenset(
+    (
+        "_driver_object_store_memory",
+        "_enable_object_reconstruction",
+        "_metrics_export_port",
+        "_node_ip_address",
+        "_node_name",
+        "_plasma_directory",
+        "_redis_password",
+        "_redis_username",
+        "_skip_env_hook",
+        "_system_config",
+        "_temp_dir",
+        "_tracing_startup_hook",
+    )
+)
 #: Those that nbray could not do without effect.
-_ONLY_IN_RAY = frozenset(("job_config", "local_mode", "logging_config"))
+_ONLY_IN_RAY = frozenset(
+    (
+        "cgroup_path",
+        "enable_resource_isolation",
+        "job_config",
+        "local_mode",
+        "logging_config",
+        "proxy_server_url",
+        "system_reserved_cpu",
+        "system_reserved_memory",
+    )
+)
 
 
 def init(
@@ -66,7 +94,8 @@ def init(
         ignore_reinit_error: a second call answers the running session's context.
         **others: ``include_dashboard``, ``dashboard_host``, ``dashboard_port``, ``configure_logging``, ``logging_level`` and
             ``logging_format`` are accepted for programs written for Ray, without effect: nbray opens no port for a dashboard
-            and leaves ``logging`` alone.
+            and leaves ``logging`` alone. So are the names with an underscore that are about Ray's own machinery, such as
+            ``_temp_dir`` and ``_system_config``. ``_memory`` is what ``resources={"memory": bytes}`` is.
 
     Raises:
         RuntimeError: there is a session already, or an argument is unknown (the text names it and the nearest).
@@ -80,9 +109,12 @@ def init(
         ...     nbray.get(square.remote(3))
         9
     """
+    memory = others.pop("_memory", None)
+    if memory is not None:
+        resources = {**(resources or {}), "memory": memory}
     for name, value in others.items():
         # What Ray has and nbray has not may be given as what it is when it is not given.
-        if name not in _WITHOUT_EFFECT and not (name in _ONLY_IN_RAY and not value):
+        if name not in _WITHOUT_EFFECT | _OF_RAYS_MACHINERY and not (name in _ONLY_IN_RAY and not value):
             raise RuntimeError(
                 unknown(name, inspect.signature(init).parameters.keys() - {"others"}, "argument of init()")
             )

@@ -383,6 +383,16 @@ def test_a_forked_child_refuses_to_use_the_session_and_can_end():
 def test_what_only_ray_has_may_be_left_at_its_default():
     with nbray.init(num_cpus=1, local_mode=False, job_config=None):
         pass
+    internals = {
+        "_temp_dir": "/tmp/ray",
+        "_system_config": {"a": 1},
+        "_redis_password": "x",
+        "_memory": 1 << 20,
+    }
+    with nbray.init(num_cpus=1, enable_resource_isolation=False, cgroup_path=None, **internals):
+        assert nbray.cluster_resources()["memory"] == 1 << 20
+    with pytest.raises(RuntimeError, match="_temp_dirs"):
+        nbray.init(_temp_dirs="/tmp/ray")
     with pytest.raises(RuntimeError, match="local_mode"):
         nbray.init(local_mode=True)
 
