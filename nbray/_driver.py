@@ -47,18 +47,20 @@ def start(
             from nbray.cluster import existing, ssh
         else:
             from nbray.cluster.local import start_local
-    session_dir = make_session_dir()
-    store_dir = make_store("nbray-", f"{session_dir}/spill", object_store_memory)
     process, node, secret = new_process_id(), new_node_id(), secrets.token_bytes(32)
     environment = tuple(sorted((env_vars or {}).items()))
     pools: list[Pool] = []
     owner = hosts = None
+    session_dir = store_dir = ""
     try:
         if attached:
             if isinstance(address, str) and address.startswith(ssh.SCHEME):
                 hosts = ssh.start(address)
                 address = hosts.address
             secret = existing.secret_of(address, secret)
+        # Only now: who is killed while the scheduler does not answer leaves nothing.
+        session_dir = make_session_dir()
+        store_dir = make_store("nbray-", f"{session_dir}/spill", object_store_memory)
         owner = Owner(
             process=process,
             node=node,
@@ -100,8 +102,10 @@ def start(
             owner.close()
         if hosts is not None and not pools:
             hosts.close()
-        shutil.rmtree(session_dir, ignore_errors=True)
-        remove_store(store_dir)
+        if session_dir:
+            shutil.rmtree(session_dir, ignore_errors=True)
+        if store_dir:
+            remove_store(store_dir)
         raise
     owner.job, owner.namespace = process, namespace or secrets.token_hex(8)
     bars.serve(owner)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from gates import until
+from leaks import census, leaks
 
 import nbray as ray
 from nbray.store.directory import ACCOUNT
@@ -90,3 +92,15 @@ def test_what_a_killed_driver_and_its_executors_had_on_other_nodes_goes():
             assert ray.get(ref).sum() == 1 << 18
         finally:
             ray.shutdown()
+
+
+def test_a_driver_that_is_killed_while_its_scheduler_says_nothing_leaves_nothing():
+    before = census()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host, port = listener.getsockname()
+        program = f"import nbray; nbray.init('{host}:{port}')"
+        with subprocess.Popen([sys.executable, "-c", program]) as driver:
+            connection, _ = listener.accept()  # it waits for the answer now
+            driver.kill()
+        connection.close()
+    assert not leaks(before)
