@@ -7,9 +7,15 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 
 import pytest
+from hypothesis import HealthCheck, settings
 from leaks import KINDS, census, leaks
 
 import nbray
+
+
+# No test is about time: on a machine that is busy with something else, generating an example takes a second, too.
+settings.register_profile("nbray", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("nbray")
 
 
 def pytest_configure() -> None:

@@ -27,8 +27,8 @@ from nbray.core.ready import Ready
 SEND, WANT, GIVE, RECALL, CRASHED, DOUBTED = "send", "want", "give", "recall", "crashed", "doubted"
 CANCELLED, INTERRUPT = "cancelled", "interrupt"
 
-#: us of work that a lane may have queued.
-TARGET = 4_000.0
+#: us of work that a lane may have queued. Of calls of 1 ms, 2 to 4 % more a second than with 4,000, and as many with 16,000.
+TARGET = 8_000.0
 #: Calls that a lane may have queued, however short.
 MOST = 512
 #: Seconds an idle lane is kept when nobody else wants it.
