@@ -12,7 +12,6 @@ from leaks import KINDS, census, leaks
 
 import nbray
 
-
 # No test is about time: on a machine that is busy with something else, generating an example takes a second, too.
 settings.register_profile("nbray", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("nbray")
