@@ -10,9 +10,9 @@ from typing import NamedTuple, TypeAlias
 NODE_ID = "ray.io/node-id"
 
 _WORD = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
-_VALUE = re.compile(rf"(?:{_WORD})?")
-_NAME = re.compile(rf"(?:[a-z0-9](?:[a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_WORD}")
-_ONE_OF = re.compile(r"in\((.*)\)")
+_VALUE = rf"(?:{_WORD})?"
+_NAME = rf"(?:[a-z0-9](?:[a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_WORD}"
+_ONE_OF = r"in\((.*)\)"
 _ALLOWED = "up to 63 letters, digits, '.', '_' and '-', the first and last a letter or a digit"
 
 
@@ -33,7 +33,7 @@ def check_name(name: str) -> None:
     Raises:
         ValueError: it cannot be the name of a label.
     """
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         raise ValueError(f"{name!r} cannot be the name of a label: {_ALLOWED}, perhaps after a 'domain/'")
 
 
@@ -42,7 +42,7 @@ def check_value(value: str) -> None:
     Raises:
         ValueError: it cannot be the value of a label.
     """
-    if not _VALUE.fullmatch(value):
+    if not re.fullmatch(_VALUE, value):
         raise ValueError(f"{value!r} cannot be the value of a label: {_ALLOWED}")
 
 
@@ -54,9 +54,9 @@ def rule(label: str, condition: str) -> Rule:
     """
     check_name(label)
     text = condition.removeprefix("!")
-    one_of = _ONE_OF.fullmatch(text)
+    one_of = re.fullmatch(_ONE_OF, text)
     values = [value.strip() for value in one_of[1].split(",")] if one_of else [text]
-    if (one_of and not all(values)) or not all(map(_VALUE.fullmatch, values)):
+    if (one_of and not all(values)) or not all(re.fullmatch(_VALUE, value) for value in values):
         raise ValueError(
             f"{condition!r} says nothing of label {label!r}: right are 'a', '!a', 'in(a,b)' and '!in(a,b)', where a and b have "
             f"{_ALLOWED}"
