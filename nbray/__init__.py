@@ -33,6 +33,7 @@ ObjectID = ObjectRef  # Ray's old name, which libraries still use
 
 __all__ = [
     "DynamicObjectRefGenerator",
+    "ObjectID",
     "ObjectRef",
     "ObjectRefGenerator",
     "actor",

@@ -433,11 +433,6 @@ class ActorClass(Generic[C]):
 
     def _create(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActorHandle[C]:
         options, meta, constructor = self._resolved or self._resolve()
-        if inspect.isabstract(self._exported.target):
-            names = ", ".join(sorted(getattr(self._exported.target, "__abstractmethods__", ())))
-            raise TypeError(
-                f"Can't instantiate the abstract class {self._exported.name}: it does not define {names}"
-            )
         constructor.check(args, kwargs)
         runtime = _runtime.current()
         actor, packed = runtime.create_actor(self._exported.handle(runtime), args, kwargs, options)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from nbray import _runtime
 from nbray._generator import ObjectRefGenerator
 from nbray._object_ref import ObjectRef
+from nbray.owner import waiting
 
 if TYPE_CHECKING:
     from nbray.bars.shown import Progress
@@ -97,7 +98,9 @@ def _block(found: list[Any], desc: str) -> None:
         while True:
             with owner.interrupts.put_off():
                 pause = bar.look(lambda: all(map(_ready, entries)))
-            ready, _ = owner.waiting.wait(entries, len(entries), pause)
+            ready, _ = owner.waiting.wait(
+                entries, len(entries), min(pause, waiting.LONG)
+            )  # one bar is enough
             if len(ready) == len(entries):
                 how = "done"
                 return
@@ -140,12 +143,12 @@ def _iterate(found: list[Any], desc: str) -> Iterator[Any]:
     left: dict[Any, Any] = {_awaited(each): each for each in found}
     try:
         while left:
-            waiting = list(left)
-            ready = list(compress(waiting, map(_ready, waiting)))
+            missing = list(left)
+            ready = list(compress(missing, map(_ready, missing)))
             if not ready:
                 with owner.interrupts.put_off():
-                    pause = bar.look(lambda: any(map(_ready, waiting)))  # noqa: B023 - called before it changes
-                ready, _ = owner.waiting.wait(waiting, 1, pause)
+                    pause = bar.look(lambda: any(map(_ready, missing)))  # noqa: B023 - called before it changes
+                ready, _ = owner.waiting.wait(missing, 1, min(pause, waiting.LONG))
             for entry in ready:
                 each = left.pop(entry)
                 if isinstance(each, ObjectRefGenerator):

@@ -121,7 +121,7 @@ class Rig:
 @contextlib.contextmanager
 def rig(tcp: bool = False) -> Iterator[Rig]:
     # Not below pytest's directory: a Unix socket's path must be short.
-    with tempfile.TemporaryDirectory(prefix="nbray-") as directory:
+    with tempfile.TemporaryDirectory(prefix=f"nbray-{os.getpid()}-") as directory:
         made = Rig(directory, tcp)
         try:
             yield made

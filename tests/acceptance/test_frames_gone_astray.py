@@ -4,6 +4,7 @@ where it must not, and counts return to where they were."""
 from __future__ import annotations
 
 import gc
+import os
 import tempfile
 import threading
 
@@ -29,7 +30,7 @@ KINDS = {
 def proxy(pool):
     """Between this process and all its executors, both ways."""
     owner = _runtime.current().owner
-    with tempfile.TemporaryDirectory(prefix="nbray-") as directory:
+    with tempfile.TemporaryDirectory(prefix=f"nbray-{os.getpid()}-") as directory:
         made = FrameProxy(directory)
         connect = owner.reactor.connect
         owner.reactor.connect = lambda address: connect(address._replace(unix=made.front(address.unix)))

@@ -1,6 +1,5 @@
 """What of a class counts as a method of its actors, beside plain functions."""
 
-import abc
 import functools
 
 import numpy as np
@@ -75,27 +74,6 @@ def test_partial_async_methods_are_awaited():
 def test_a_class_that_cython_compiled_can_be_an_actor():
     generator = nbray.remote(num_cpus=0)(np.random.RandomState).remote(1)
     assert nbray.get(generator.randint.remote(0, 1000)) == np.random.RandomState(1).randint(0, 1000)
-
-
-def test_an_abstract_class_is_refused_where_the_actor_is_created():
-    class Base(abc.ABC):
-        @abc.abstractmethod
-        def work(self): ...
-
-        @abc.abstractmethod
-        def rest(self): ...
-
-    class Half(Base):
-        def work(self):
-            return "work"
-
-    class Whole(Half):
-        def rest(self):
-            return "rest"
-
-    with pytest.raises(TypeError, match="abstract class Half: it does not define rest"):
-        nbray.remote(Half).remote()
-    assert nbray.get(nbray.remote(num_cpus=0)(Whole).remote().rest.remote()) == "rest"
 
 
 def test_an_actor_class_cannot_be_a_base():

@@ -211,7 +211,9 @@ def fail():
 ray.progress([load.remote(0.1), fail.remote(), fail.remote()], desc="both\\x1b[31m")
 """
     written, screen = run(program)
-    assert re.fullmatch(r"both\ufffd\[31m  3/3 · 2 failed · [\d.]+ s · [\d.]+/s", screen)
+    bar, *why = screen.splitlines()
+    assert re.fullmatch(r"both\ufffd\[31m  3/3 · 2 failed · [\d.]+ s · [\d.]+/s", bar)
+    assert [line for line in why if "ValueError" in line] == why[-2:-1], "both failed alike: it is told once"
     assert "\x1b[1;31m2 failed" in written  # red
 
 

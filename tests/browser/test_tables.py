@@ -116,8 +116,8 @@ def test_the_cluster_and_the_tables_follow_a_pool(opened, lab, browser, tmp_path
     view(notebook, "logs").get_by_text(r"waits <b>here</b>\x07").wait_for()
     view(notebook, "logs").get_by_label("find").fill("nothing like it")
     view(notebook, "logs").get_by_text("No such line among these.").wait_for()
-    view(notebook, "logs").get_by_label("find").fill("HERE")
-    view(notebook, "logs").locator(".nbray-line-of").wait_for()
+    view(notebook, "logs").get_by_label("find").fill("WAITS <B>HERE")
+    view(notebook, "logs").locator(".nbray-line-of:not([hidden])").wait_for()
 
     # The cluster, while work goes on.
     cluster = view(notebook, "cluster")

@@ -32,7 +32,7 @@ class Driver:
     def __init__(self) -> None:
         self.process = new_process_id()
         self.inbox: queue.Queue[Any] = queue.Queue()
-        self.top = tempfile.mkdtemp(prefix="nbray-")
+        self.top = tempfile.mkdtemp(prefix=f"nbray-{os.getpid()}-")
         self.session = f"{self.top}/s"
         self.pool: Pool
 
