@@ -228,7 +228,9 @@ def test_reopened_with_its_widget_state_it_shows_its_last_picture(opened_timelin
         notebook.ended(2)
         notebook.run(4)
         page.locator(".nbray-live").get_by_text("ended").wait_for()
-        notebook.save()
+        # JupyterLab gathers the state when a save has begun: on a slow machine too late for that one.
+        while "widgets" not in notebook.save().metadata:
+            pass
         lab.end_kernels()
         page.reload()
         page.locator('.nbray-view.nbray-timeline[data-spans="90"]').wait_for()
